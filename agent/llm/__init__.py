@@ -1,0 +1,1 @@
+"""Talking to models: messages, clients, retries, limits and the ledger."""

@@ -1,0 +1,1 @@
+"""Multi-turn trajectories: plain async functions over journaled effects."""

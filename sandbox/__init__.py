@@ -1,0 +1,1 @@
+"""Runs untrusted code: environments, executions, patches. Imports nothing of the other packages."""

@@ -1,0 +1,1 @@
+"""Chooses between candidates, and evaluates and reports what was chosen."""
