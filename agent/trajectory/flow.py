@@ -82,6 +82,13 @@ class Flow:
         self._fork = fork
         self._sequence = 0
 
+    @classmethod
+    def trunk(
+        cls, journal: Journal, instance: str, stage: str, sample: int, model: Asks, executor: Runs | None, parts: KeepsParts | None
+    ) -> Flow:
+        """The flow that a trajectory begins with."""
+        return cls(TrajectoryKey(instance, stage, sample), journal, model=model, executor=executor, parts=parts)
+
     async def ask(self, step: str, request: Request) -> Reply:
         """A completion. Raises ContextExceeded (journaled too), and what the client raises for faults."""
         sequence = self._next()
