@@ -7,7 +7,7 @@ the matrix waits for all of them. Which patch wins is up to the selector, which 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from agent.trajectory.flow import Asks, Flow
 from agent.trajectory.outcome import Parked
 from agent.trajectory.samples import Sample, draft_samples
 from agent.trajectory.settings import TrajectorySettings
-from sandbox.api import Patch
+from sandbox.api import Patch, Script
 from sandbox.errors import InfrastructureError
 from sandbox.matrix import Matrix, fill
 
@@ -72,12 +72,19 @@ class Chosen(Protocol):
 
 
 class Select(Protocol):
-    """Chooses between the samples' patches."""
+    """Chooses between the samples' patches, in types of the lower layers only (`selection.runoff.RunOff`)."""
 
     async def __call__(
-        self, flow: Flow, instance: Instance, matrix: Matrix, samples: Sequence[Sample], repository: Repository
+        self,
+        flow: Flow,
+        instance: Instance,
+        *,
+        matrix: Matrix,
+        patches: Sequence[tuple[str, Patch | None]],
+        scripts: Sequence[tuple[str, Script]],
+        files_before: Mapping[str, str],
     ) -> Chosen:
-        """Choose; asks and runs through the flow only."""
+        """Choose; asks and runs through the flow only. `patches` and `scripts` are (origin, final one)."""
         ...
 
 
@@ -163,22 +170,39 @@ class Pipeline:
             raise InfrastructureError(
                 f"{len(parked)} of {len(samples)} samples are parked: " + ", ".join(f"{n} {cause}" for cause, n in causes.items()),
                 where=parked[0].message,
-                hint="runoff resume RUN",
+                hint=f"runoff resume {self.store.path.parent.name}",
             )
         return [sample for sample in samples if not isinstance(sample, Parked)]
 
     async def choose(self, samples: Sequence[Sample]) -> Chosen:
         """Matrix, votes and selection."""
-        assert self.executor is not None  # noqa: S101  the composition root opens one for this stage
-        patches = [sample.editing.patch for sample in samples if sample.editing and sample.editing.patch]
-        scripts = [tested.script for sample in samples if (tested := sample.tested)]
-        self.tell("matrix", f"{len(set(scripts))} scripts on {len(set(patches))} patches and on the unpatched tree")
-        matrix = await fill(self.executor.run, scripts, patches, baseline_repeats=self.settings.baseline_repeats)
-        self.store.write("04_matrix.json", matrix.to_json())
-        flow = self.flow("selection", 0, self.models.main)
-        chosen = await self.select(flow, self.instance, matrix, samples, self.repository)
+        patches = [(f"editing/{sample.number}", sample.editing.patch if sample.editing else None) for sample in samples]
+        scripts = [(f"editing/{sample.number}", sample.tested.script) for sample in samples if sample.tested]
+        distinct = list(dict.fromkeys(patch for _, patch in patches if patch))
+        matrix = await self.matrix([script for _, script in scripts], distinct)
+        chosen = await self.select(
+            self.flow("selection", 0, self.models.main),
+            self.instance,
+            matrix=matrix,
+            patches=patches,
+            scripts=scripts,
+            files_before=self.files_before(distinct),
+        )
         self.tell("selection", chosen.reason)
         return chosen
+
+    async def matrix(self, scripts: Sequence[Script], patches: Sequence[Patch]) -> Matrix:
+        """Every final script on the unpatched tree and on every final patch."""
+        assert self.executor is not None  # noqa: S101  the composition root opens one for this stage
+        self.tell("matrix", f"{len(set(scripts))} scripts, {len(patches)} patches and the unpatched tree")
+        matrix = await fill(self.executor.run, scripts, patches, baseline_repeats=self.settings.baseline_repeats)
+        self.store.write("04_matrix.json", matrix.to_json())
+        return matrix
+
+    def files_before(self, patches: Sequence[Patch]) -> dict[str, str]:
+        """The text, at the base commit, of the files that the patches touch; new files have none."""
+        paths = dict.fromkeys(path for patch in patches for path in patch.paths)
+        return {path: self.repository.read(path) for path in paths if self.repository.entry(path)}
 
     def finish(self, result: Result) -> Result:
         """Write the result."""

@@ -89,6 +89,11 @@ class Flow:
         """The flow that a trajectory begins with."""
         return cls(TrajectoryKey(instance, stage, sample), journal, model=model, executor=executor, parts=parts)
 
+    def observed(self, on_effect: Callable[[Entry], None]) -> Flow:
+        """The same flow, which calls `on_effect` after each effect, replayed ones included. Use it in place of this one."""
+        self._on_effect = on_effect
+        return self
+
     async def ask(self, step: str, request: Request) -> Reply:
         """A completion. Raises ContextExceeded (journaled too), and what the client raises for faults."""
         sequence = self._next()
