@@ -18,7 +18,7 @@ from agent.instances import Instance
 from agent.progress import Event, Watch
 from agent.repository import Repository
 from agent.store import InstanceStore, Parts, write_text
-from agent.trajectory.flow import Asks, Flow
+from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.outcome import Parked
 from agent.trajectory.samples import Sample, draft_samples
 from agent.trajectory.settings import TrajectorySettings
@@ -119,6 +119,8 @@ class Pipeline:
     select: Select
     settings: PipelineSettings
     watch: Watch = lambda event: None
+    fork: bool = False
+    """Where a journal holds another request than is asked for now, go on from there instead of stopping."""
 
     async def run(self) -> Result:
         """Run the stages and write result.json and patch.diff.
@@ -168,7 +170,8 @@ class Pipeline:
         if parked:
             causes = Counter(trajectory.cause for trajectory in parked)
             raise InfrastructureError(
-                f"{len(parked)} of {len(samples)} samples are parked: " + ", ".join(f"{n} {cause}" for cause, n in causes.items()),
+                f"{len(parked)} of {len(samples)} samples are parked: "
+                + ", ".join(f"{n} {cause}" for cause, n in causes.items()),
                 where=parked[0].message,
                 hint=f"runoff resume {self.store.path.parent.name}",
             )
@@ -195,8 +198,10 @@ class Pipeline:
         """Every final script on the unpatched tree and on every final patch."""
         assert self.executor is not None  # noqa: S101  the composition root opens one for this stage
         self.tell("matrix", f"{len(set(scripts))} scripts, {len(patches)} patches and the unpatched tree")
-        matrix = await fill(self.executor.run, scripts, patches, baseline_repeats=self.settings.baseline_repeats)
-        self.store.write("04_matrix.json", matrix.to_json())
+        matrix = await fill(
+            self.executor.run, scripts, patches, baseline_repeats=self.settings.baseline_repeats, all_scripts=True
+        )
+        write_text(self.store.path / "04_matrix.json", matrix.to_json() + "\n")
         return matrix
 
     def files_before(self, patches: Sequence[Patch]) -> dict[str, str]:
@@ -213,7 +218,14 @@ class Pipeline:
 
     def flow(self, stage: str, sample: int, model: Asks) -> Flow:
         """The trunk of a trajectory of this instance."""
-        return Flow.trunk(self.store.journal(stage, sample), self.instance.id, stage, sample, model, self.executor, self.parts)
+        return Flow(
+            TrajectoryKey(self.instance.id, stage, sample),
+            self.store.journal(stage, sample),
+            model=model,
+            executor=self.executor,
+            parts=self.parts,
+            fork=self.fork,
+        )
 
     def tell(self, stage: str, text: str, done: int = 0, total: int = 0) -> None:
         """Tell the watcher."""

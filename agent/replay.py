@@ -58,7 +58,9 @@ class ReplayClient:
         if entry is not None and entry.kind == "ask":
             return entry
         raise InputError(
-            f"the recording has no reply for {key}", where=str(path), hint="replay with the settings of the recorded run (manifest.json)"
+            f"the recording has no reply for {key}",
+            where=str(path),
+            hint="replay with the settings of the recorded run (manifest.json)",
         )
 
     def _compare(self, request: Request, entry: Entry, key: CallKey) -> None:
@@ -66,7 +68,9 @@ class ReplayClient:
         for name in differ:
             if self._strict or name in BINDING:
                 raise InputError(
-                    f"the recorded run had another '{name}' at {key}", where=self.spec, hint="record anew, or use the recorded issue and base"
+                    f"the recorded run had another '{name}' at {key}",
+                    where=self.spec,
+                    hint="record anew, or use the recorded issue and base",
                 )
             if name not in self._drifted:
                 self._drifted.add(name)

@@ -31,6 +31,8 @@ from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
 
 FORMAT = 1
+CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming", "strict", "price", "cheap_price"})
+"""Settings that may differ when a run is taken up again: they do not change what a model sees."""
 _FOLDERS = {"relevance": "01_context", "ranking": "01_context", "testing": "02_testing", "editing": "03_editing"}
 
 
@@ -57,7 +59,9 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume") from error
+        raise StoreError(
+            f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -142,7 +146,9 @@ class Run:
                 return run
         known = sorted(path.parent.name for path in root.glob("*/manifest.json"))
         raise InputError(
-            f"there is no run '{name}'", where=str(root), hint=f"runs here: {', '.join(known)}" if known else "start one: runoff solve"
+            f"there is no run '{name}'",
+            where=str(root),
+            hint=f"runs here: {', '.join(known)}" if known else "start one: runoff solve",
         )
 
     @property
@@ -158,7 +164,10 @@ class Run:
     def instance(self, identifier: str) -> InstanceStore:
         """The folder of an instance. Raises InputError for an id that is no plain folder name."""
         if not re.fullmatch(r"[\w.+-]+", identifier) or identifier in (".", "..", "parts"):
-            raise InputError(f"'{identifier}' cannot be the name of an instance", hint="letters, digits, '.', '_', '+' and '-' are allowed")
+            raise InputError(
+                f"'{identifier}' cannot be the name of an instance",
+                hint="letters, digits, '.', '_', '+' and '-' are allowed",
+            )
         return InstanceStore(self.path / identifier)
 
     def instances(self) -> list[str]:
@@ -177,13 +186,17 @@ class Run:
         return manifest
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest of a new run, or check that the one that is there has the same settings."""
+        """Write the manifest of a new run; one that is there stays as it is."""
         if not (self.path / "manifest.json").exists():
             created = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(self.path / "manifest.json", {"format": FORMAT, "created": created, **manifest})
+
+    def check(self, manifest: Mapping[str, Any]) -> None:
+        """Raises InputError if the run is there already and has other settings than this manifest."""
+        if not (self.path / "manifest.json").exists():
             return
         before, now = self.manifest()["settings"], manifest["settings"]
-        for name in sorted({*before, *now}):
+        for name in sorted({*before, *now} - CHANGEABLE):
             if before.get(name) != now.get(name):
                 raise InputError(
                     f"the run exists with another {name.replace('_', '-')}: {before.get(name)!r}, not {now.get(name)!r}",
@@ -207,7 +220,9 @@ class Run:
                 hint="wait until it ends or stop it, then: runoff resume " + self.name,
             ) from None
         except OSError as error:
-            raise StoreError(f"cannot write: {error.strerror}", where=str(self.path), hint="choose another place with RUNOFF_RUNS") from error
+            raise StoreError(
+                f"cannot write: {error.strerror}", where=str(self.path), hint="choose another place with RUNOFF_RUNS"
+            ) from error
         try:
             since = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(owner, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})

@@ -22,7 +22,13 @@ def command() -> None:
         _line(console, finding.name, finding.works, finding.words, finding.hint)
     for key in KEYS:
         works = bool(os.environ.get(key))
-        _line(console, key, works, "set" if works else "not set", "" if works else f"export {key}=... or use --model openai:MODEL@URL")
+        _line(
+            console,
+            key,
+            works,
+            "set" if works else "not set",
+            "" if works else f"export {key}=... or use --model openai:MODEL@URL",
+        )
     sys.exit(0 if any(finding.works for finding in findings) else 4)
 
 
@@ -31,5 +37,3 @@ def _line(console: Console, name: str, works: bool, words: str, hint: str) -> No
     console.print(f"{escape(name)}: {mark}: {escape(words)}", highlight=False, soft_wrap=True)
     if hint:
         console.print(f"  next: {escape(hint)}", highlight=False, soft_wrap=True)
-
-

@@ -68,7 +68,9 @@ async def _watched(command: Callable[[Interrupt], Coroutine[Any, Any, int]], int
         if interrupt.happened:
             os._exit(INTERRUPTED)
         interrupt.happened = True
-        errors.print("interrupted" + (f"; go on with: {interrupt.hint}" if interrupt.hint else ""), highlight=False, soft_wrap=True)
+        errors.print(
+            "interrupted" + (f"; go on with: {interrupt.hint}" if interrupt.hint else ""), highlight=False, soft_wrap=True
+        )
         loop.call_later(CLEANUP_SECONDS, _leave)
         with contextlib.suppress(Exception):
             interrupt.kill()

@@ -22,7 +22,9 @@ def command(
     in_flight: Annotated[int | None, typer.Option("--in-flight", min=1, help="Model calls in flight at once.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Executions at once.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="The same model at another endpoint.")] = None,
-    cheap_model: Annotated[str | None, typer.Option("--cheap-model", help="The same cheap model at another endpoint.")] = None,
+    cheap_model: Annotated[
+        str | None, typer.Option("--cheap-model", help="The same cheap model at another endpoint.")
+    ] = None,
     runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
     fork: Annotated[bool, typer.Option("--fork", help="Where a prompt has changed since, go on from there.")] = False,
     output: Annotated[Path | None, typer.Option("--output", help="Write the patch to this file too.")] = None,

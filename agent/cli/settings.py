@@ -37,7 +37,9 @@ class SolveSettings(BaseModel):
 
     model: str = Field("", description="anthropic:MODEL, openai:MODEL[@URL], manual:DIR or replay:RUN.")
     cheap_model: str = Field("", description="The model that judges the files; --model if not given.")
-    price: str = Field("", description="Dollars per million tokens of an unlisted --model: input,cache_read,cache_write,output.")
+    price: str = Field(
+        "", description="Dollars per million tokens of an unlisted --model: input,cache_read,cache_write,output."
+    )
     cheap_price: str = Field("", description="The same for --cheap-model.")
     temperature: float = Field(0.5, ge=0, le=2, description="Sampling temperature of testing and editing.")
     max_tokens: int = Field(8192, ge=16, description="Tokens that one reply may have.")
@@ -46,7 +48,9 @@ class SolveSettings(BaseModel):
     in_flight: int = Field(16, ge=1, description="Model calls in flight at once.")
     timeout: float = Field(600.0, gt=0, description="Seconds that one model call may take.")
     retries: int = Field(6, ge=1, description="Attempts at one model call.")
-    priming: bool = Field(True, description="Send the first request of a shared prefix alone, so that the others hit the cache.")
+    priming: bool = Field(
+        True, description="Send the first request of a shared prefix alone, so that the others hit the cache."
+    )
     strict: bool = Field(False, description="With replay: stop at any drift from the recorded run.")
 
     samples: int = Field(10, ge=1, description="Testing and editing trajectories.")
@@ -62,7 +66,9 @@ class SolveSettings(BaseModel):
     script_language: Literal["python", "bash"] = Field("python", description="Language of the scripts.")
     finalists: int = Field(3, ge=1, description="Candidates that reach the selection trajectory.")
     selection_turns: int = Field(8, ge=1, description="Model calls of the selection trajectory.")
-    baseline_repeats: int = Field(2, ge=1, description="Runs of each script on the unpatched tree; contradictions are flaky.")
+    baseline_repeats: int = Field(
+        2, ge=1, description="Runs of each script on the unpatched tree; contradictions are flaky."
+    )
 
     sandbox: Literal["auto", "docker", "local"] = Field("auto", description="Where untrusted code runs.")
     image: str = Field("", description="Image to build in, or the instance's own.")
@@ -75,10 +81,6 @@ class SolveSettings(BaseModel):
 
     run: str = Field("", description="Name of the run; made of the instance and the time if not given.")
     runs: str = Field("runs", description="Folder that runs land in.")
-
-
-CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "runs", "run", "strict", "price", "cheap_price"})
-"""Settings that a resumed run may have other values of: they do not change what a model sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ def validated(values: Mapping[str, Any], sources: Mapping[str, str] | None = Non
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise InputError(
-            f"{name.replace('_', '-')}: {first['msg'].lower()}", where=(sources or {}).get(name, ""), hint="runoff solve --help"
+            f"{name.replace('_', '-')}: {first['msg'].lower()}",
+            where=(sources or {}).get(name, ""),
+            hint="runoff solve --help",
         ) from error
     stages = settings.stages.split(",")
     if tuple(stages) != STAGES[: len(stages)]:
@@ -138,7 +142,9 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the settings: {error}", where=str(path), hint="mend the file or move it away") from error
+        raise InputError(
+            f"cannot read the settings: {error}", where=str(path), hint="mend the file or move it away"
+        ) from error
 
 
 def _masked(value: str) -> str:
@@ -147,9 +153,15 @@ def _masked(value: str) -> str:
 
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option for each setting; it receives them as keyword arguments, None where not given."""
-    own = [parameter for parameter in inspect.signature(command).parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    own = [
+        parameter
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field.annotation, field))
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field.annotation, field)
+        )
         for name, field in SolveSettings.model_fields.items()
     ]
     command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]

@@ -36,7 +36,9 @@ def command(
         run = Run.find(name, runs)
         known = run.instances()
         if instance is not None and instance not in known:
-            raise InputError(f"the run has no instance '{instance}'", where=str(run.path), hint=f"it has: {', '.join(known)}")
+            raise InputError(
+                f"the run has no instance '{instance}'", where=str(run.path), hint=f"it has: {', '.join(known)}"
+            )
         for identifier in [instance] if instance else known:
             store = run.instance(identifier)
             if as_json:
@@ -52,7 +54,9 @@ def command(
 
 def _instance(console: Console, store: InstanceStore) -> None:
     about, result = store.read("instance.json"), store.read("result.json")
-    console.print(f"[bold]{escape(store.path.name)}[/]  {escape(about['repo'])} at {about['base_commit'][:12]}", highlight=False)
+    console.print(
+        f"[bold]{escape(store.path.name)}[/]  {escape(about['repo'])} at {about['base_commit'][:12]}", highlight=False
+    )
     context = store.read("01_context/context.json")
     if context:
         left_out = sum(context["left_out"].values()) + context["prefiltered"]

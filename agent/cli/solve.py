@@ -32,7 +32,9 @@ def command(
     output: Annotated[Path | None, typer.Option("--output", help="Write the patch to this file too.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Put the patch on the work tree of --repo.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    dry: Annotated[bool, typer.Option("--dry-run", help="List files and estimate tokens and dollars; spend nothing.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List files and estimate tokens and dollars; spend nothing.")
+    ] = False,
     show_settings: Annotated[bool, typer.Option("--show-settings", help="Print the settings and their sources.")] = False,
     **flags: Any,
 ) -> None:
@@ -83,7 +85,9 @@ def put_on_work_tree(repository: Repository, patch: Path) -> None:
 
     with Repo(repository.path) as repo:
         if repo.bare:
-            raise InputError("the repository has no work tree to apply to", where=repository.where, hint=f"git apply {patch}")
+            raise InputError(
+                "the repository has no work tree to apply to", where=repository.where, hint=f"git apply {patch}"
+            )
         try:
             repo.git.apply("--check", str(patch.resolve()))
             repo.git.apply(str(patch.resolve()))

@@ -81,7 +81,9 @@ def parse_prefilter(text: str) -> int | None:
     return int(match[1])
 
 
-def files_to_read(repository: Repository, issue: str, settings: ContextSettings) -> tuple[list[SourceFile], Mapping[str, int], int]:
+def files_to_read(
+    repository: Repository, issue: str, settings: ContextSettings
+) -> tuple[list[SourceFile], Mapping[str, int], int]:
     """(files to judge, left out by reason, left out by the prefilter)."""
     found = candidates(repository, settings.rules)
     if settings.best_by_words is None:
@@ -102,7 +104,9 @@ async def build_context(
     files, left_out, prefiltered = files_to_read(repository, instance.statement, settings)
     if not files:
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise InputError(f"no file to read is left ({counts})", where=instance.repo, hint="widen --languages or pass --with-tests")
+        raise InputError(
+            f"no file to read is left ({counts})", where=instance.repo, hint="widen --languages or pass --with-tests"
+        )
     tell("files", 0, len(files))
     seen: set[str] = set()
 
@@ -124,4 +128,3 @@ async def build_context(
     )
     context = pack(ranking.paths, read=repository.read, budget=settings.budget, overflow=settings.overflow)
     return BuiltContext(context, relevance, ranking, left_out, prefiltered)
-

@@ -82,13 +82,6 @@ class Flow:
         self._fork = fork
         self._sequence = 0
 
-    @classmethod
-    def trunk(
-        cls, journal: Journal, instance: str, stage: str, sample: int, model: Asks, executor: Runs | None, parts: KeepsParts | None
-    ) -> Flow:
-        """The flow that a trajectory begins with."""
-        return cls(TrajectoryKey(instance, stage, sample), journal, model=model, executor=executor, parts=parts)
-
     def observed(self, on_effect: Callable[[Entry], None]) -> Flow:
         """The same flow, which calls `on_effect` after each effect, replayed ones included. Use it in place of this one."""
         self._on_effect = on_effect

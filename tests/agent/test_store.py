@@ -48,16 +48,18 @@ def test_parts_are_stored_once_per_digest(tmp_path):
 
 
 def test_manifest_of_the_same_settings_is_taken_up_again(run):
-    run.begin({"settings": {"samples": 3}})
+    run.check({"settings": {"samples": 3}})
+    run.begin({"settings": {"samples": 3, "workers": 2}})
     created = run.manifest()["created"]
-    run.begin({"settings": {"samples": 3}})
-    assert run.manifest() == {"format": 1, "created": created, "settings": {"samples": 3}}
+    run.check({"settings": {"samples": 3, "workers": 8}})
+    run.begin({"settings": {"samples": 3, "workers": 8}})
+    assert run.manifest() == {"format": 1, "created": created, "settings": {"samples": 3, "workers": 2}}
 
 
 def test_other_settings_are_refused_by_name(run):
     run.begin({"settings": {"samples": 3, "context_tokens": 5}})
     with pytest.raises(InputError, match=r"another context-tokens: 5, not 6") as caught:
-        run.begin({"settings": {"samples": 3, "context_tokens": 6}})
+        run.check({"settings": {"samples": 3, "context_tokens": 6}})
     assert "runoff resume first" in caught.value.hint
 
 
