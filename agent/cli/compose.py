@@ -104,7 +104,7 @@ class Session:
         name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
-        return await self._work(Run(Path(settings.runs) / name), settings, inputs)
+        return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
 
     async def resume(self, name: str, runs: Path, changes: Mapping[str, Any]) -> Result:
         """Go on with a run; `changes` may only hold settings that do not change what a model sees, or be None."""
@@ -120,9 +120,9 @@ class Session:
             raise InputError(
                 "the run has no instance to go on with", where=str(run.path), hint="start it anew: runoff solve"
             )
-        return await self._work(run, settings, await reopen_inputs(run.instance(known[0]).read("instance.json")))
+        return await self._work(run, settings, await reopen_inputs(run.instance(known[0]).read("instance.json")), anew=False)
 
-    async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs) -> Result:
+    async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
         self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
         specs = self._specs()
@@ -131,7 +131,8 @@ class Session:
         self._stack.enter_context(run.lock())
         if not existed:
             self._stack.callback(_remove_if_unused, run.path)
-        run.check(manifest)
+        if anew:
+            run.check(manifest)
         models = await self._models(specs)
         executor = await self._executor()
         run.begin(manifest)
