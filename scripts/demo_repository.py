@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 REQUIREMENT = "flask==2.2.5"
 ARCHIVE = "Flask-2.2.5.tar.gz"
@@ -31,6 +32,7 @@ ISOLATED = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_AT
 
 
 def digest(path: Path) -> str:
+    """SHA-256 of the file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -80,6 +82,7 @@ def commit(tree: Path) -> str:
 
 
 def is_ready(tree: Path) -> bool:
+    """Whether `tree` is at the commit with no tracked file changed."""
     if not (tree / ".git").is_dir():
         return False
     return git(tree, "rev-parse", "HEAD") == COMMIT and not git(tree, "status", "--porcelain", "--untracked-files=no")
@@ -98,11 +101,13 @@ def make(folder: Path) -> Path:
     return tree
 
 
-def stop(what: str, where: str, hint: str) -> None:
+def stop(what: str, where: str, hint: str) -> NoReturn:
+    """Ends the program with the three lines that every error of this project has."""
     sys.exit(f"error: {what}\n  where: {where}\n  try:   {hint}")
 
 
 def main() -> None:
+    """Prints the path of the repository."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path, help="where the archive is kept and the repository is made")
     print(make(parser.parse_args().folder.resolve()))
