@@ -35,6 +35,12 @@ class Candidate:
         return len(self.origins)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that it touches; of a renamed file both names."""
+        renamed = re.findall(r"^rename from (.+)$", self.patch.diff, re.MULTILINE)
+        return tuple(dict.fromkeys((*self.patch.paths, *renamed)))
+
+    @property
     def changed_lines(self) -> int:
         """Lines added plus lines removed."""
         return changed_lines(self.patch.diff)

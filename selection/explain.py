@@ -33,8 +33,9 @@ def victory(ranked: Sequence[Ranked], decision: Decision, *, voted: bool) -> str
     elif len(ranked) == 1:
         said.append("It is the only candidate that applies.")
     elif decision.chosen:
-        calls = "1 model call" if decision.calls == 1 else f"{decision.calls} model calls"
-        said.append(f"The selection trajectory chose it in {calls}.")
+        effort = f"{_counted(decision.calls, 'model call')} and {_counted(len(decision.trials), 'script')}"
+        place = next(number for number, one in enumerate(ranked, 1) if one.candidate == decision.chosen)
+        said.append(f"The selection trajectory chose it after {effort}; in rank it was number {place}.")
     else:
         said.append(f"It is first in rank: {compare(ranked[0], ranked[1], 'the second')}.")
     if decision.undecided:
@@ -51,3 +52,7 @@ def defeat(one: Ranked, better: Ranked, short: Shortlist, decision: Decision) ->
     if decision.chosen:
         return f"a finalist; the selection trajectory preferred {better.candidate.id}"
     return f"a finalist: {compare(one, better, 'the winner')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

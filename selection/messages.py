@@ -26,7 +26,7 @@ def system(
     instance: Instance, finalists: Sequence[Candidate], files_before: Mapping[str, str], *, turns: int, language: Language
 ) -> Message:
     """The system message: instructions, issue, files and candidates, the same for the whole trajectory."""
-    paths = sorted({path for one in finalists for path in one.patch.paths})
+    paths = sorted({path for one in finalists for path in one.paths})
     files = {path: files_before[path] for path in paths if path in files_before}
     created = [path for path in paths if path not in files]
     diffs = [one.patch.diff for one in finalists]
@@ -36,7 +36,7 @@ def system(
         "files": render("selection_files", files=files, created=created),
         "candidates": render("selection_candidates", diffs=diffs),
     }
-    parts = [Part(name, f"{text}\n\n", cache=name == "candidates") for name, text in texts.items()]
+    parts = [Part(name, text.strip("\n") + "\n\n", cache=name == "candidates") for name, text in texts.items()]
     return Message("system", tuple(parts))
 
 
@@ -74,7 +74,7 @@ def malformed(action: Malformed, *, finalists: int, left: int) -> Message:
 
 
 def _user(name: str, text: str) -> Message:
-    return Message("user", (Part(name, text),))
+    return Message("user", (Part(name, text.strip("\n")),))
 
 
 def _shown(execution: Execution, output_chars: int) -> dict[str, str]:

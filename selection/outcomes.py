@@ -9,7 +9,7 @@ def outcome(execution: Execution) -> str:
     """How the execution ended, as the rest of a sentence about the script: `exits 2`, `times out`."""
     match execution:
         case Execution(apply_error=error) if error:
-            ending = f"never starts: the patch does not apply ({error})"
+            ending = f"never starts, the patch does not apply ({line_of(error)})"
         case Execution(timed_out=True):
             ending = "times out"
         case Execution(oom=True):
@@ -24,14 +24,20 @@ def outcome(execution: Execution) -> str:
 
 
 def meaning(verdict: Verdict) -> str:
-    """What a verdict says about the tree that the script ran on."""
+    """What a verdict says about the tree that the script ran on, in a few words."""
     match verdict:
         case Verdict.PASS:
             return "as it should be"
         case Verdict.ISSUE:
             return "the issue is there"
         case Verdict.BROKEN:
-            return "says nothing: the script itself failed"
+            return "no verdict"
+
+
+def line_of(text: str, chars: int = 200) -> str:
+    """`text` on one line, cut after `chars` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= chars else f"{line[:chars]} ..."
 
 
 def bounded(text: str, chars: int) -> str:

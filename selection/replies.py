@@ -13,7 +13,7 @@ from enum import StrEnum
 from agent.llm.messages import Reply, StopReason
 from sandbox.api import Language, Script
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _ONE_LINE = r"^[ \t]*<script>(?P<line>[^\n]+?)</script>[ \t]*$"
 _BLOCK = r"^[ \t]*<script>[ \t]*\n(?P<block>.*?)^[ \t]*</script>[ \t]*$"
 _SCRIPT = re.compile(f"{_ONE_LINE}|{_BLOCK}", re.DOTALL | re.MULTILINE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from selection.candidates import Candidate
+from selection.outcomes import line_of
 from selection.votes import Tally
 
 
@@ -58,7 +59,7 @@ def shortlist(candidates: Sequence[Candidate], tallies: Mapping[str, Tally], fin
     faults = {one.id: tallies[one.id].apply_error for one in candidates}
     ranked = sorted((Ranked(one, tallies[one.id].votes) for one in candidates), key=lambda one: one.key)
     able = [one for one in ranked if not faults[one.candidate.id]]
-    out = [(one, f"does not apply: {faults[one.candidate.id]}") for one in ranked if faults[one.candidate.id]]
+    out = [(one, f"does not apply: {line_of(faults[one.candidate.id])}") for one in ranked if faults[one.candidate.id]]
     return Shortlist(tuple(able[:finalists]), tuple(able[finalists:]), tuple(out))
 
 

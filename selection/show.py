@@ -31,7 +31,7 @@ def print_selection(selection: Selection, console: Console) -> None:
         console.print(_candidates(selection))
     if selection.standings:
         console.print(_scripts(selection))
-        console.print(Text("+ solved   - issue is there   x broken   . not run", style="dim"))
+        console.print(Text("+ solved   - issue is there   x no verdict   . not run   ( ) does not vote", style="dim"))
     for heading, lines in (("Scripts of the selection trajectory", _trials(selection)), ("Dropped", _dropped(selection))):
         if lines:
             console.print(Text(f"\n{heading}", style="bold"))
@@ -57,7 +57,7 @@ def _candidates(selection: Selection) -> Table:
         won = entrant.id == selection.chosen
         table.add_row(
             f"{'*' if won else ' '} {entrant.id}",
-            Text(visible(" ".join(entrant.origins))),
+            Text(visible(_samples(entrant.origins))),
             str(entrant.changed_lines),
             str(entrant.votes),
             _marks(selection, entrant),
@@ -79,7 +79,7 @@ def _marks(selection: Selection, entrant: Entrant) -> str:
 def _scripts(selection: Selection) -> Table:
     table = _table("", "script", "samples", "standing", "why", title="Scripts")
     for number, standing in enumerate(_ordered(selection), 1):
-        origins = Text(visible(" ".join(standing.origins)))
+        origins = Text(visible(_samples(standing.origins)))
         table.add_row(str(number), standing.script[:10], origins, standing.status.value, Text(visible(standing.reason)))
     return table
 
@@ -87,6 +87,15 @@ def _scripts(selection: Selection) -> Table:
 def _ordered(selection: Selection) -> Sequence[Standing]:
     """Scripts that vote come first."""
     return sorted(selection.standings, key=lambda standing: standing.status is not Status.VOTES)
+
+
+def _samples(origins: Sequence[str]) -> str:
+    """`editing/0`, `editing/2` as `editing/0,2`."""
+    stages: dict[str, list[str]] = {}
+    for origin in origins:
+        stage, slash, sample = origin.rpartition("/")
+        stages.setdefault(stage + slash, []).append(sample)
+    return " ".join(stage + ",".join(samples) for stage, samples in stages.items())
 
 
 def _trials(selection: Selection) -> list[str]:

@@ -17,6 +17,7 @@ from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Message, Part, Request, StopReason
 from agent.trajectory.flow import Flow
 from sandbox.api import Execution, Language, Patch, Script
+from sandbox.errors import InputError
 from selection import messages
 from selection.candidates import Candidate
 from selection.outcomes import bounded
@@ -43,6 +44,13 @@ class SelectionSettings:
     """Characters of each execution's output that the model sees; more is cut out of the middle."""
     language: Language = "python"
     """What the scripts of the selection trajectory are written in."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number that cannot work."""
+        for name, least in (("finalists", 1), ("turns", 0), ("max_tokens", 1), ("output_chars", 1)):
+            if getattr(self, name) < least:
+                message = f"{name} must be at least {least}, not {getattr(self, name)}"
+                raise InputError(message, where="settings of the selection", hint=f"set {name} to {least} or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,12 @@ def test_empty_patches_are_dropped_with_a_reason():
     }
 
 
+def test_a_renamed_file_has_both_names():
+    rename = "diff --git a/old.py b/new.py\nsimilarity index 100%\nrename from old.py\nrename to new.py\n"
+    (candidate,), _ = gather([("a", Patch(rename))])
+    assert candidate.paths == ("new.py", "old.py")
+
+
 def test_changed_lines_counts_dashes_in_the_content():
     assert changed_lines(DIFF) == 2
 

@@ -45,6 +45,10 @@ async def test_the_trajectory_chooses_among_the_finalists(hold, scripted, patche
     second = sorted((patches["lower"], patches["split"]), key=lambda patch: patch.digest)[1]
     assert selection.patch == second
     assert (selection.method, selection.vote_took_place, selection.calls) == (Method.TRAJECTORY, True, 1)
+    place = selection.shortlist.index(selection.chosen) + 1
+    assert selection.reason == (
+        f"The selection trajectory chose it after 1 model call and 0 scripts; in rank it was number {place}."
+    )
     assert {entrant.origins[0]: entrant.votes for entrant in selection.candidates} == {
         "editing/0": 2,
         "editing/1": 0,
@@ -90,6 +94,7 @@ async def test_one_candidate_needs_no_model(hold, scripted, patches, scripts):
     selection = await hold(scripted(), named, scripts)
     assert (selection.patch, selection.method) == (patches["lower"], Method.ONLY)
     assert selection.candidates[0].class_size == 2
+    assert selection.reason == "It is the only candidate that applies."
     assert [one.origin for one in selection.dropped] == ["editing/1"]
 
 

@@ -24,7 +24,7 @@ def read(text: str, stop: StopReason = StopReason.END):
         ("I send a <script> now.\r\n<script>\r\nprint(1)\r\n</script>\r\n", "print(1)\n"),
         ("<script>\nprint('<choose>1</choose>')\n</script>", "print('<choose>1</choose>')\n"),
         ("<script>\nx = '<script>a</script>' + ''\n</script>", "x = '<script>a</script>' + ''\n"),
-        ("<think>\n<script>\ndraft\n</script>\n</think>\n<script>\nprint(1)\n</script>", "print(1)\n"),
+        ("\n<think>\n<script>\ndraft\n</script>\n</think>\n<script>\nprint(1)\n</script>", "print(1)\n"),
         ("<script>\nif 1:\n    print(1)\n\nprint(2)\n</script>", "if 1:\n    print(1)\n\nprint(2)\n"),
     ],
 )
@@ -68,6 +68,7 @@ def test_a_choice_that_is_repeated_is_one_choice():
 
 def test_a_cut_reply_is_told_apart_unless_its_action_is_whole():
     assert read("<script>\nprint(1)\n", StopReason.LENGTH) == Malformed(Fault.TRUNCATED)
+    assert read("<think>perhaps <choose>1</choose>", StopReason.LENGTH) == Malformed(Fault.TRUNCATED)
     assert read("<choose>1</choose> because of", StopReason.LENGTH) == Choice(1, "")
 
 

@@ -8,6 +8,7 @@ from agent.llm.errors import ContextExceeded, ServerUnavailable
 from agent.llm.messages import Reply, StopReason
 from agent.trajectory.journal import JournalMismatch
 from sandbox.api import Verdict
+from sandbox.errors import InputError
 from selection.candidates import gather
 from selection.trajectory import SelectionSettings, choose
 
@@ -137,6 +138,12 @@ async def test_each_request_extends_the_one_before(ask, scripted):
     assert [part.name for part in first.messages[0].parts] == ["instructions", "issue", "files", "candidates"]
     assert set(third.parts) == {"instructions", "issue", "files", "candidates", "step", "feedback", "reply"}
     assert (first.temperature, first.max_tokens) == (0.0, 8192)
+
+
+@pytest.mark.parametrize(("name", "value"), [("finalists", 0), ("turns", -1), ("max_tokens", 0), ("output_chars", 0)])
+def test_settings_that_cannot_work_are_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} must be at least {value + 1}, not {value}"):
+        SelectionSettings(**{name: value})
 
 
 async def test_a_resumed_trajectory_asks_and_runs_nothing_twice(ask, scripted, tree):
