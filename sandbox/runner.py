@@ -133,6 +133,9 @@ def counter(names, key):
 
 
 def others():
+    """Process ids beside the runner's own; none where /proc shows another PID namespace."""
+    if os.readlink("/proc/self") != "1":
+        return []
     return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
 
@@ -213,7 +216,7 @@ def attempt(command, diff, workdir, environment):
 def write_script(script):
     """Put the script outside the tree, read-only and alone in its directory; returns its path."""
     directory = script["directory"]
-    os.makedirs(directory, mode=0o755)
+    os.makedirs(directory, mode=0o755, exist_ok=True)
     path = os.path.join(directory, "script." + {"python": "py", "bash": "sh"}[script["language"]])
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
     with os.fdopen(handle, "wb") as file:
@@ -401,7 +404,7 @@ def main():
         job = read_job(sys.argv[1])
         result = run(job)
         if job.get("build"):
-            shutil.rmtree(job["script"]["directory"])
+            shutil.rmtree(job["script"]["directory"], ignore_errors=True)
     except Fault as fault:
         result = {"fault": str(fault)}
     except (OSError, subprocess.SubprocessError) as error:
