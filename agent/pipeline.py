@@ -164,7 +164,7 @@ class Pipeline:
             self.settings.trajectory,
             model=self.models.main_name,
             edit="editing" in self.settings.stages,
-            tell=lambda stage, text: self.tell(stage, text),
+            tell=self.tell,
         )
         parked = [sample for sample in samples if isinstance(sample, Parked)]
         if parked:

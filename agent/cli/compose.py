@@ -193,7 +193,6 @@ class Session:
             prices=prices,
             replay=self._replay,
             on_repeat=self._tell_repeat,
-            seed=self.settings.seed,
         )
 
     def _replay(self, spec: ModelSpec) -> Client:
@@ -209,10 +208,9 @@ class Session:
         if self.settings.stages == "context":
             return None
         settings = self.settings
-        sandbox = await choose(settings.sandbox, workers=settings.workers)
+        sandbox = await choose(settings.sandbox, settings.workers, self._tell)
         self._stack.push_async_callback(sandbox.close)
         self._interrupt.kill = sandbox.interrupt
-        self._tell(f"sandbox: {sandbox.describe()}")
         environment = await self._environment(sandbox)
         limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
         baseline = await check_baseline(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.context.packing import Context
-from agent.edits.interpret import Faults, interpret
+from agent.edits.apply import interpret
+from agent.edits.types import Faults
 from agent.instances import Instance
 from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Reply
@@ -51,6 +52,7 @@ class _Draft:
         self.flow, self.desk, self.settings = flow, desk, settings
         self.tested = seed
         self.patch: Patch | None = None
+        self.seen = set(desk.context.paths)
         self.unusable = 0
         step = render(
             "editing_draft",
@@ -91,9 +93,9 @@ class _Draft:
                 raise AssertionError("an approval ends the trajectory")
 
     async def edited(self, text: str) -> str:
-        shown = tuple(file.path for file in self.desk.context.files)
-        outcome = interpret(text, repository=self.desk.repository, context_paths=shown)
+        outcome = interpret(text, repository=self.desk.repository, context_paths=self.seen)
         if isinstance(outcome, Faults):
+            self.seen.update(outcome.shown)
             return self.fault(outcome.feedback)
         self.patch = outcome
         if self.tested is None:

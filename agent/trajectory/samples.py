@@ -99,7 +99,7 @@ def _first_that_reproduces(tests: list[Testing | Parked]) -> TestedScript | None
 
 
 def _park(error: InfrastructureError, what: str, tell: Tell) -> Parked:
-    tell(what.split()[0], f"{what} is parked: {error}")
+    tell(what.split(maxsplit=1)[0], f"{what} is parked: {error}")
     return Parked(error.cause, str(error))
 
 

@@ -16,10 +16,10 @@ from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Execution
 
 
-async def testing(flow: Flow, instance: Instance, settings: TrajectorySettings, files: str = "") -> Testing:
+async def testing(flow: Flow, instance: Instance, settings: TrajectorySettings, files: str) -> Testing:
     """Run one testing trajectory.
 
-    Returns its last script, whether or not that reproduces the issue. Raises what the client and the sandbox raise
+    `files` is the packed context as text, for `testing_context = "files"`. Returns its last script, whether or not that reproduces the issue. Raises what the client and the sandbox raise
     for faults of the infrastructure.
     """
     system = opening(instance, files if settings.testing_context == "files" else "")

@@ -61,7 +61,9 @@ def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_
     marker = f"interrupted-{os.getpid()}-{sandbox}"
     slow = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SLOW!r}, {marker!r}])\n"
     usual = person.say
-    person.say = lambda key, turn: (started.touch(), f"<test>\n{slow}</test>")[1] if key["stage"] == "testing" else usual(key, turn)
+    person.say = lambda key, turn: (
+        (started.touch(), f"<test>\n{slow}</test>")[1] if key["stage"] == "testing" else usual(key, turn)
+    )
     process = runoff.start(*solve_arguments, "--sandbox", sandbox)
     wait_until(lambda: processes_of(marker))
     code, seconds, err = interrupt(process)

@@ -58,7 +58,7 @@ def test_json_and_output(runoff, solve_arguments):
 
 def test_apply_refuses_on_conflict_and_changes_nothing(runoff, repository, solve_arguments):
     (repository / "texttools" / "slug.py").write_text("def slug(text):\n    return text\n")
-    code, out, err = runoff(*solve_arguments, "--apply")
+    code, _, err = runoff(*solve_arguments, "--apply")
     assert code == 2
     assert "conflicts with the work tree" in err
     assert (repository / "texttools" / "slug.py").read_text() == "def slug(text):\n    return text\n"
