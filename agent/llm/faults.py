@@ -103,9 +103,17 @@ _MALFORMED = re.compile(
 _NO_CREDIT = re.compile(
     r"insufficient_quota|billing_error|credit balance|spend limit|exceeded your current quota", re.IGNORECASE
 )
-_BY_KIND = {"invalid_request_error": 400, "overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504}
+_BY_KIND = {
+    "invalid_request_error": 400,
+    "overloaded_error": 529,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+}
 _LATER = frozenset({408, 409, 425, 429, 499})
-_UNREACHED = frozenset({"ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "ConnectionTimeoutError"})
+_UNREACHED = frozenset(
+    {"ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "ConnectionTimeoutError"}
+)
 """What aiohttp and the system call a server that never had the request."""
 
 

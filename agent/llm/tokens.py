@@ -18,7 +18,12 @@ PER_MESSAGE = 4
 
 def estimate(text: str, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
     """An estimate of the tokens in `text`; never 0 for a text that is not empty."""
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / bytes_per_token)
+    return estimate_bytes(len(text.encode("utf-8", "surrogatepass")), bytes_per_token)
+
+
+def estimate_bytes(size: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """An estimate of the tokens in a file of `size` bytes, which need not be read for it."""
+    return math.ceil(size / bytes_per_token)
 
 
 def estimate_prompt(request: Request, bytes_per_token: float = BYTES_PER_TOKEN) -> int:

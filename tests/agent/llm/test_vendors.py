@@ -84,9 +84,7 @@ class TestOpenAI:
             (chat(None, "tool_calls"), StopReason.OTHER, ""),
         ],
     )
-    async def test_ends(
-        self, played: Played, clients: Clients, answer: Any, reason: StopReason, text: str
-    ) -> None:
+    async def test_ends(self, played: Played, clients: Clients, answer: Any, reason: StopReason, text: str) -> None:
         played.plays(says(200, answer))
         reply = await clients["openai"].complete(ask(), key())
         assert (reply.stop_reason, reply.text) == (reason, text)
@@ -357,9 +355,7 @@ PASSING: list[tuple[int, Any]] = [
 @pytest.mark.parametrize("vendor", VENDORS)
 class TestFaults:
     @pytest.mark.parametrize(("body", "prompt", "limit"), OVERFLOWS)
-    async def test_overflow(
-        self, played: Played, clients: Clients, vendor: str, body: Any, prompt: int, limit: int
-    ) -> None:
+    async def test_overflow(self, played: Played, clients: Clients, vendor: str, body: Any, prompt: int, limit: int) -> None:
         played.plays(says(400, body))
         with pytest.raises(ContextExceeded) as raised:
             await clients[vendor].complete(ask(), key())
@@ -377,9 +373,7 @@ class TestFaults:
         assert len(played.bodies) == 1
 
     @pytest.mark.parametrize(("status", "body"), PASSING)
-    async def test_passing_faults(
-        self, played: Played, clients: Clients, vendor: str, status: int, body: Any
-    ) -> None:
+    async def test_passing_faults(self, played: Played, clients: Clients, vendor: str, status: int, body: Any) -> None:
         played.plays(says(status, body, {"Retry-After": "7"}))
         with pytest.raises(Transient) as raised:
             await clients[vendor].complete(ask(), key())
@@ -387,9 +381,7 @@ class TestFaults:
         assert len(played.bodies) == 1
 
     @pytest.mark.parametrize("handler", [hang_up, break_off])
-    async def test_broken_connections(
-        self, played: Played, clients: Clients, vendor: str, handler: Handler
-    ) -> None:
+    async def test_broken_connections(self, played: Played, clients: Clients, vendor: str, handler: Handler) -> None:
         played.plays(handler)
         with pytest.raises(Transient) as raised:
             await clients[vendor].complete(ask(), key())
