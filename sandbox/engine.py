@@ -187,5 +187,8 @@ def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> d
     return {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "tmpfs": {name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev" for name in names},
+        "tmpfs": {
+            name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev"
+            for name in names
+        },
     }

@@ -14,10 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox import cgroups, patching
+from sandbox import cgroups, patching, seccomp
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER, SYSTEM_PATH, VENV, ended_by, execution_of, job_of, refused, variables
+from sandbox.jobs import (
+    HOST_NAME,
+    INODES_PER_MB,
+    RUNNER,
+    SYSTEM_PATH,
+    VENV,
+    ended_by,
+    execution_of,
+    job_of,
+    refused,
+    variables,
+)
 from sandbox.local_build import Builder, Built, interpreter, read_built
 from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
@@ -215,7 +226,14 @@ class LocalSandbox:
 
     def _launch(self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float) -> Execution:
         with tempfile.TemporaryDirectory(prefix="runoff-stage-") as stage:
-            common = {"stage": stage, "uid": self._uid, "runner": str(RUNNER), "host_name": HOST_NAME, "path": SYSTEM_PATH}
+            common = {
+                "stage": stage,
+                "uid": self._uid,
+                "runner": str(RUNNER),
+                "host_name": HOST_NAME,
+                "path": SYSTEM_PATH,
+                "filter": seccomp.program().hex(),
+            }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
             process = stop.start([sys.executable, "-I", "-S", str(LAUNCHER)])
             with process:

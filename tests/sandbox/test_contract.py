@@ -87,7 +87,9 @@ async def test_output_of_60_megabytes(sandbox: Sandbox, environment: Environment
     assert execution.output.endswith("ends\n")
 
 
-async def test_time_out_ends_daemons(sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]) -> None:
+async def test_time_out_ends_daemons(
+    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
     text = f"""
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -198,12 +200,11 @@ async def test_host_is_invisible(
     text = f"""
 import glob, os
 print("swordfish" in str(os.environ), os.path.exists({str(planted)!r}))
-for pattern in ("/proc/*/environ", "/proc/*/cmdline", "/proc/*/fd/*"):
-    for path in glob.glob(pattern):
-        try:
-            print(path) if b"swordfish" in open(path, "rb").read(100_000) else None
-        except OSError:
-            pass
+for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
+    try:
+        print(path) if b"swordfish" in open(path, "rb").read() else None
+    except OSError:
+        pass
 print(sorted(os.listdir(os.environ["HOME"])), glob.glob("/home/*/*"), glob.glob("/root/*"), os.path.exists("/var/run/docker.sock"))
 """
     execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=20))
