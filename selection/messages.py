@@ -50,14 +50,18 @@ def reply(text: str) -> Message:
     return Message("assistant", (Part("reply", text if text.strip() else "(empty reply)"),))
 
 
-def results(seen: Results, *, again: bool, left: int, output_chars: int) -> Message:
-    """What a script did; each output has at most `output_chars` characters, the cut's own line aside."""
+def results(seen: Results, *, left: int, output_chars: int, again: bool = False, premature: bool = False) -> Message:
+    """What a script did; each output has at most `output_chars` characters, the cut's own line aside.
+
+    `again`: the same script was sent before. `premature`: its reply went on to a choice.
+    """
     verdicts = {execution.verdict for execution in seen.finalists}
     text = render(
         "selection_results",
         original=_shown(seen.original, output_chars),
         results=[_shown(execution, output_chars) for execution in seen.finalists],
         again=again,
+        premature=premature,
         broken=verdicts == {Verdict.BROKEN} and seen.original.verdict is Verdict.BROKEN,
         alike=len(verdicts) == 1,
         left=left,

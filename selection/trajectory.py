@@ -98,13 +98,15 @@ async def choose(
             case Choice(number, argument):
                 said = bounded(argument, ARGUMENT_CHARS)
                 return Decision(order[number - 1], calls=call, trials=tuple(trials), argument=said)
-            case NewScript(script):
+            case NewScript(script, premature):
                 if not left:
                     break  # nobody would see what it shows
                 seen = await _try(flow, script, order)
                 again = any(trial.script == script.text for trial in trials)
                 trials += [] if again else [_trial(script, seen, order)]
-                answer = messages.results(seen, again=again, left=left, output_chars=settings.output_chars)
+                answer = messages.results(
+                    seen, left=left, output_chars=settings.output_chars, again=again, premature=premature
+                )
             case Malformed() as action:
                 answer = messages.malformed(action, finalists=len(order), left=left)
             case other:
