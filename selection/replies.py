@@ -94,9 +94,9 @@ def _parse(text: str, finalists: int, language: Language) -> Action:
             return _choice(choices[0], _CHOICE.split(rest)[0].strip(), finalists)
         case 0, _:
             return Malformed(Fault.SEVERAL_CHOICES)
-        case _, 0:
-            return Malformed(Fault.SEVERAL_SCRIPTS)
-    return Malformed(Fault.BOTH)
+        case 1, _:
+            return Malformed(Fault.BOTH)
+    return Malformed(Fault.SEVERAL_SCRIPTS)
 
 
 def _code(body: str) -> str:

@@ -56,6 +56,7 @@ def test_an_id_that_is_none_is_no_choice(said):
         ("<script>\n```python\n```\n</script>", Fault.EMPTY_SCRIPT),
         ("<choose>1</choose>\n<script>\n1\n</script>", Fault.BOTH),
         ("<script>\n1\n</script>\n<script>\n2\n</script>", Fault.SEVERAL_SCRIPTS),
+        ("<script>\n1\n</script>\n<script>\n2\n</script>\n<choose>1</choose>", Fault.SEVERAL_SCRIPTS),
         ("<choose>1</choose> or <choose>2</choose>", Fault.SEVERAL_CHOICES),
     ],
 )
