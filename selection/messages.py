@@ -40,9 +40,10 @@ def system(
     return Message("system", tuple(parts))
 
 
-def step(example: Script | None, left: int) -> Message:
+def step(example: Script | None, left: int, language: Language) -> Message:
     """The first user message; `example` is a script that qualified to vote."""
-    return _user("step", render("selection_step", example=example.text if example else "", left=left))
+    text = render("selection_step", example=example.text if example else "", left=left, language=language)
+    return _user("step", text)
 
 
 def reply(text: str) -> Message:
@@ -69,12 +70,18 @@ def results(seen: Results, *, left: int, output_chars: int, again: bool = False,
     return _user("feedback", text)
 
 
-def malformed(action: Malformed, *, finalists: int, left: int) -> Message:
-    """What was wrong with a reply."""
-    said = bounded(action.said, 200)
-    return _user(
-        "feedback", render("selection_malformed", fault=action.fault.value, said=said, finalists=finalists, left=left)
+def malformed(action: Malformed, *, finalists: int, left: int, tried: bool, language: Language) -> Message:
+    """What was wrong with a reply; `tried`: a script was run already."""
+    text = render(
+        "selection_malformed",
+        fault=action.fault.value,
+        said=bounded(action.said, 200),
+        finalists=finalists,
+        left=left,
+        tried=tried,
+        language=language,
     )
+    return _user("feedback", text)
 
 
 def _user(name: str, text: str) -> Message:

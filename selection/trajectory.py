@@ -83,7 +83,7 @@ async def choose(
     order = sorted(finalists, key=lambda one: one.patch.digest)
     talk = [
         messages.system(instance, order, files_before, turns=settings.turns, language=settings.language),
-        messages.step(example, settings.turns),
+        messages.step(example, settings.turns, settings.language),
     ]
     trials: list[Trial] = []
     for call in range(1, settings.turns + 1):
@@ -108,7 +108,9 @@ async def choose(
                     seen, left=left, output_chars=settings.output_chars, again=again, premature=premature
                 )
             case Malformed() as action:
-                answer = messages.malformed(action, finalists=len(order), left=left)
+                answer = messages.malformed(
+                    action, finalists=len(order), left=left, tried=bool(trials), language=settings.language
+                )
             case other:
                 assert_never(other)
         talk += [messages.reply(reply.text), answer]

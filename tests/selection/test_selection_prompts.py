@@ -27,8 +27,8 @@ def test_system(instance, order, before, language, snapshot):
 
 
 def test_step(expects, snapshot):
-    assert messages.step(expects("Hello World", "hello-world"), 8).text == snapshot
-    assert messages.step(None, 1).text == snapshot(name="without an example")
+    assert messages.step(expects("Hello World", "hello-world"), 8, "python").text == snapshot
+    assert messages.step(None, 1, "bash").text == snapshot(name="without an example")
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,16 @@ def test_results_of_a_broken_script(snapshot):
 @pytest.mark.parametrize("fault", list(Fault))
 def test_malformed(fault, snapshot):
     said = "candidate <choice>nine</choice>" if fault is Fault.UNKNOWN_ID else ""
-    assert messages.malformed(Malformed(fault, said), finalists=3, left=2).text == snapshot
+    assert messages.malformed(Malformed(fault, said), finalists=3, left=2, tried=True, language="python").text == snapshot
+
+
+def test_malformed_before_any_script(snapshot):
+    action = Malformed(Fault.NOTHING)
+    assert messages.malformed(action, finalists=3, left=2, tried=False, language="bash").text == snapshot
 
 
 def test_malformed_before_the_last_call(snapshot):
-    assert messages.malformed(Malformed(Fault.NOTHING), finalists=3, left=1).text == snapshot
+    assert messages.malformed(Malformed(Fault.NOTHING), finalists=3, left=1, tried=False, language="python").text == snapshot
 
 
 def test_untrusted_text_cannot_end_its_fence(instance, order):
