@@ -82,6 +82,11 @@ class Flow:
         self._fork = fork
         self._sequence = 0
 
+    def observed(self, on_effect: Callable[[Entry], None]) -> Flow:
+        """The same flow, which calls `on_effect` after each effect, replayed ones included. Use it in place of this one."""
+        self._on_effect = on_effect
+        return self
+
     async def ask(self, step: str, request: Request) -> Reply:
         """A completion. Raises ContextExceeded (journaled too), and what the client raises for faults."""
         sequence = self._next()

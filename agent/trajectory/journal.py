@@ -67,15 +67,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     except OSError as error:
         raise StoreError(f"cannot read a journal: {error.strerror}", where=str(path)) from error
-    lines = content.split(b"\n")
+    *lines, _torn = content.split(b"\n")
     for number, line in enumerate(lines, 1):
-        if not line:
-            continue
         try:
             parsed = json.loads(line)
         except ValueError as error:
-            if number == len(lines):
-                return  # torn: the writer was killed before the line's end
             raise StoreError(
                 f"line {number} of a journal is damaged", where=str(path), hint="restore the file, or start a new run"
             ) from error
@@ -90,7 +86,6 @@ class Journal:
         self.path = path
         self._header = dict(header or {})
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._keep = 0  # bytes of whole lines; what lies beyond is torn
         self._file: int | None = None
         for line in read_lines(path):
             if line["kind"] in ("ask", "run"):
@@ -112,9 +107,13 @@ class Journal:
         """All effects, in the order in which they landed."""
         return tuple(self._entries.values())
 
+    def at(self, branch: str, sequence: int) -> Entry | None:
+        """The effect at this place, whatever was asked for."""
+        return self._entries.get((branch, sequence))
+
     def find(self, kind: str, branch: str, sequence: int, parts: Mapping[str, str]) -> Entry | None:
         """The effect at this place, if it was journaled. Raises JournalMismatch if it was of another request."""
-        entry = self._entries.get((branch, sequence))
+        entry = self.at(branch, sequence)
         if entry is None:
             return None
         where = f"{self.path}, branch '{branch}', effect {sequence}"

@@ -1,0 +1,27 @@
+"""`runoff`: wires the commands. Commands that are not built yet are not here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from agent.cli import doctor, resume, show, solve
+
+app = typer.Typer(
+    name="runoff",
+    help="Resolves GitHub issues: many trajectories draft a test and an edit, then a run-off picks the patch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("solve", epilog=solve.EXAMPLE)(solve.command)
+app.command("resume", epilog=resume.EXAMPLE)(resume.command)
+app.command("show", epilog=show.EXAMPLE)(show.command)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)
+
+
+def main() -> None:
+    """Entry point of the `runoff` command."""
+    sys.exit(app())

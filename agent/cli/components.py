@@ -1,0 +1,49 @@
+"""From the flat settings of a command to each component's own."""
+
+from __future__ import annotations
+
+from agent.cli.settings import SolveSettings
+from agent.context.candidates import CandidateRules
+from agent.context.ranking import RankingSettings
+from agent.context.relevance import RelevanceSettings
+from agent.context.stage import ContextSettings, parse_prefilter
+from agent.llm.settings import LlmSettings
+from agent.trajectory.settings import TrajectorySettings
+from selection.trajectory import SelectionSettings
+
+
+def llm_settings(settings: SolveSettings) -> LlmSettings:
+    """How models are called."""
+    return LlmSettings(
+        in_flight=settings.in_flight, attempts=settings.retries, timeout_seconds=settings.timeout, prime=settings.priming
+    )
+
+
+def context_settings(settings: SolveSettings) -> ContextSettings:
+    """What is read, and how much of it trajectories see."""
+    languages = tuple(name.strip() for name in settings.languages.split(",") if name.strip())
+    return ContextSettings(
+        CandidateRules(languages=languages, tests="include" if settings.with_tests else "top-level"),
+        parse_prefilter(settings.prefilter),
+        RelevanceSettings(in_flight=settings.in_flight),
+        RankingSettings(rankings=settings.rankings),
+        settings.context_tokens,
+    )
+
+
+def trajectory_settings(settings: SolveSettings) -> TrajectorySettings:
+    """Limits of testing and editing."""
+    return TrajectorySettings(
+        turns=settings.turns,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        window_tokens=settings.window_tokens,
+        testing_context=settings.testing_context,
+        edit_format=settings.edit_format,
+        language=settings.script_language,
+    )
+
+
+def selection_settings(settings: SolveSettings) -> SelectionSettings:
+    """Short-list and selection trajectory."""
+    return SelectionSettings(finalists=settings.finalists, turns=settings.selection_turns, max_tokens=settings.max_tokens)

@@ -1,0 +1,54 @@
+"""Shows what a run does: a live status line on a terminal, plain lines in a pipe or CI. All of it on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from agent.progress import Event
+
+
+class Progress:
+    """A watcher for `agent.pipeline`; `cost` gives the line of live spending."""
+
+    def __init__(self, console: Console, cost: Callable[[], str]) -> None:
+        self._console = console
+        self._cost = cost
+        self._status: Status | None = None
+        self._shown: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event. In a pipe, a counted stage is shown at each tenth only."""
+        count = f" {event.done}/{event.total}" if event.total else ""
+        if self._status is not None:
+            self._status.update(f"[bold]{event.stage}[/]{count} {escape(event.text)}  [dim]{escape(self._cost())}[/]")
+            if event.passing:
+                return
+        elif event.passing and not self._due(event):
+            return
+        self._console.print(f"[bold]{event.stage:<11}[/] {escape(event.text)}{count}", highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A line that belongs to no stage: a warning, a retry."""
+        self._console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
+
+    def _due(self, event: Event) -> bool:
+        tenth = event.done * 10 // event.total
+        due = tenth > self._shown.get(event.stage, -1)
+        self._shown[event.stage] = max(tenth, self._shown.get(event.stage, -1))
+        return due

@@ -1,0 +1,182 @@
+"""The settings of a command, in one place: each field is a flag, a `RUNOFF_*` variable and a key of `runoff.toml`.
+
+Flags win over variables, variables over the file, the file over the defaults. `resolve` says where each value came from.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sandbox.errors import InputError
+
+FILE = "runoff.toml"
+PREFIX = "RUNOFF_"
+STAGES = ("context", "testing", "editing", "selection")
+
+
+class SolveSettings(BaseModel):
+    """What `runoff solve` can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repo: str = Field("", description="Git repository: a path or a URL.")
+    base: str = Field("HEAD", description="Revision that the issue is about.")
+    issue: str = Field("", description="The issue: a file, the text itself, or - for standard input.")
+    instance: str = Field("", description="Instead of --repo and --issue: an instance of --dataset.")
+    dataset: str = Field("", description="Hub id, or a .jsonl, .json or .parquet file with SWE-bench's columns.")
+    split: str = Field("test", description="Split of a Hub data set.")
+
+    model: str = Field("", description="anthropic:MODEL, openai:MODEL[@URL], manual:DIR or replay:RUN.")
+    cheap_model: str = Field("", description="The model that judges the files; --model if not given.")
+    price: str = Field(
+        "", description="Dollars per million tokens of an unlisted --model: input,cache_read,cache_write,output."
+    )
+    cheap_price: str = Field("", description="The same for --cheap-model.")
+    temperature: float = Field(0.5, ge=0, le=2, description="Sampling temperature of testing and editing.")
+    max_tokens: int = Field(8192, ge=16, description="Tokens that one reply may have.")
+    window_tokens: int = Field(195_000, ge=1000, description="Estimated prompt tokens at which a trajectory ends.")
+    seed: int = Field(0, description="Seed that servers which take one sample with; recorded in the manifest.")
+    in_flight: int = Field(16, ge=1, description="Model calls in flight at once.")
+    timeout: float = Field(600.0, gt=0, description="Seconds that one model call may take.")
+    retries: int = Field(6, ge=1, description="Attempts at one model call.")
+    priming: bool = Field(
+        default=True, description="Send the first request of a shared prefix alone, so that the others hit the cache."
+    )
+    strict: bool = Field(default=False, description="With replay: stop at any drift from the recorded run.")
+
+    samples: int = Field(10, ge=1, description="Testing and editing trajectories.")
+    turns: int = Field(8, ge=1, description="Model calls a trajectory.")
+    stages: str = Field(",".join(STAGES), description="Stages to run, from the first one on.")
+    languages: str = Field("python", description="Languages of the files that are read, comma-separated.")
+    with_tests: bool = Field(default=False, description="Read test files too.")
+    prefilter: str = Field("", description="bm25:K reads only the K best files by words.")
+    rankings: int = Field(3, ge=1, description="Ranking calls.")
+    context_tokens: int = Field(128_000, ge=100, description="Estimated tokens of the files that trajectories see.")
+    testing_context: Literal["none", "files"] = Field("none", description="Whether the testing stage sees the files.")
+    edit_format: Literal["auto", "blocks", "file"] = Field("auto", description="How the model writes edits.")
+    script_language: Literal["python", "bash"] = Field("python", description="Language of the scripts.")
+    finalists: int = Field(3, ge=1, description="Candidates that reach the selection trajectory.")
+    selection_turns: int = Field(8, ge=1, description="Model calls of the selection trajectory.")
+    baseline_repeats: int = Field(
+        2, ge=1, description="Runs of each script on the unpatched tree; contradictions are flaky."
+    )
+
+    sandbox: Literal["auto", "docker", "local"] = Field("auto", description="Where untrusted code runs.")
+    image: str = Field("", description="Image to build in, or the instance's own.")
+    setup: str = Field("", description='Set-up command, such as "pip install -e .".')
+    python: str = Field("", description="Interpreter of the environment, such as python3.9; empty for the sandbox's own.")
+    test_command: str = Field("", description='Command of the health check, such as "pytest -q".')
+    workers: int = Field(2, ge=1, description="Executions at once.")
+    script_seconds: float = Field(120.0, gt=0, description="Seconds that one execution may take.")
+    memory_mb: int = Field(2048, ge=64, description="Mebibytes that one execution may use.")
+
+    run: str = Field("", description="Name of the run; made of the instance and the time if not given.")
+    runs: str = Field("runs", description="Folder that runs land in.")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings and, for each, where its value came from."""
+
+    settings: SolveSettings
+    sources: Mapping[str, str]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """(name, value, source) of each setting; passwords in URLs are masked."""
+        values = self.settings.model_dump()
+        return [(name, _masked(str(value)), self.sources.get(name, "default")) for name, value in values.items()]
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Resolved:
+    """Settings from flags (None: not given), variables and `folder/runoff.toml`. Raises InputError for a bad value."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    known = SolveSettings.model_fields
+    for name, value in _from_file(folder / FILE).items():
+        values[name.replace("-", "_")] = value
+        sources[name.replace("-", "_")] = f"{FILE}: {name}"
+    for name in known:
+        variable = PREFIX + name.upper()
+        if variable in environment:
+            values[name], sources[name] = environment[variable], f"variable {variable}"
+    for name, value in flags.items():
+        if value is not None:
+            values[name], sources[name] = value, f"flag --{name.replace('_', '-')}"
+    return Resolved(validated(values, sources), sources)
+
+
+def validated(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> SolveSettings:
+    """Settings of these values. Raises InputError naming the first bad one and its source."""
+    try:
+        settings = SolveSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise InputError(
+            f"{name.replace('_', '-')}: {first['msg'].lower()}",
+            where=(sources or {}).get(name, ""),
+            hint="runoff solve --help",
+        ) from error
+    stages = settings.stages.split(",")
+    if tuple(stages) != STAGES[: len(stages)]:
+        raise InputError(
+            f"stages: {settings.stages} is not a beginning of {','.join(STAGES)}",
+            where=(sources or {}).get("stages", ""),
+            hint=f"for example --stages {','.join(STAGES[:2])}",
+        )
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the settings: {error}", where=str(path), hint="mend the file or move it away"
+        ) from error
+
+
+def _masked(value: str) -> str:
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", value)
+
+
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for each setting; it receives them as keyword arguments, None where not given."""
+    own = [
+        parameter
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field.annotation, field)
+        )
+        for name, field in SolveSettings.model_fields.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    return command
+
+
+def _option(name: str, annotation: Any, field: Any) -> Any:
+    flag = f"--{name.replace('_', '-')}"
+    if annotation is bool:
+        flag = f"{flag}/--no-{name.replace('_', '-')}"
+    default = "" if field.default == "" else str(field.default).lower() if annotation is bool else str(field.default)
+    about = field.description
+    if get_origin(annotation) is Literal:
+        about = f"{about} One of {', '.join(get_args(annotation))}."
+        annotation = str
+    option = typer.Option(flag, help=about, show_default=default or False)
+    return Annotated[annotation | None, option]

@@ -1,0 +1,98 @@
+"""`runoff show`: what happened in a run, and why this patch won."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from agent.cli import interrupts
+from agent.llm.ledger import Ledger
+from agent.store import InstanceStore, Run
+from agent.trajectory.journal import read_lines
+from sandbox.errors import InputError, RunoffError
+from selection.record import Selection
+from selection.show import show
+
+EXAMPLE = "Example: runoff show solve-flask-20260101-120000"
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of the run.")],
+    instance: Annotated[str | None, typer.Argument(metavar="[INSTANCE]", help="One instance; all if not given.")] = None,
+    *,
+    runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+) -> None:
+    """Show what happened and why this patch won."""
+    try:
+        run = Run.find(name, runs)
+        known = run.instances()
+        if instance is not None and instance not in known:
+            raise InputError(
+                f"the run has no instance '{instance}'", where=str(run.path), hint=f"it has: {', '.join(known)}"
+            )
+        for identifier in [instance] if instance else known:
+            store = run.instance(identifier)
+            if as_json:
+                typer.echo(json.dumps(store.read("result.json"), indent=1, ensure_ascii=False))
+            else:
+                _instance(Console(), store)
+        if not as_json:
+            _spending(Console(), run)
+    except RunoffError as error:
+        interrupts.show(error, Console(stderr=True))
+        sys.exit(error.exit_code)
+
+
+def _instance(console: Console, store: InstanceStore) -> None:
+    about, result = store.read("instance.json"), store.read("result.json")
+    console.print(
+        f"[bold]{escape(store.path.name)}[/]  {escape(about['repo'])} at {about['base_commit'][:12]}", highlight=False
+    )
+    context = store.read("01_context/context.json")
+    if context:
+        left_out = sum(context["left_out"].values()) + context["prefiltered"]
+        console.print(
+            f"context: {context['judged']} files judged, {left_out} left out, {len(context['relevant'])} relevant,"
+            f" {len(context['files'])} packed",
+            highlight=False,
+        )
+    _trajectories(console, store)
+    if result is None:
+        console.print("[yellow]unfinished[/]: " + f"runoff resume {escape(store.path.parent.name)}", highlight=False)
+    elif result["selection"]:
+        show(Selection.from_json(result["selection"], str(store.path / "result.json")), console)
+    else:
+        console.print(escape(result["reason"]), highlight=False)
+
+
+def _trajectories(console: Console, store: InstanceStore) -> None:
+    table = Table("trajectory", "asked", "ran", "faults", box=None)
+    for folder in ("02_testing", "03_editing"):
+        for path in sorted((store.path / folder).glob("*.jsonl"), key=lambda path: (len(path.stem), path.stem)):
+            kinds = Counter(line["kind"] for line in read_lines(path))
+            table.add_row(f"{folder[3:]} {path.stem}", str(kinds["ask"]), str(kinds["run"]), str(kinds["note"] or ""))
+    if table.row_count:
+        console.print(table)
+
+
+def _spending(console: Console, run: Run) -> None:
+    table = Table("stage", "calls", "in", "cached", "written", "out", "dollars", box=None)
+    stages = Ledger(run.ledger).by_stage()
+    for stage, totals in stages.items():
+        dollars = f"{totals.dollars:.4f}" + (f" + {totals.unpriced} calls of unknown price" if totals.unpriced else "")
+        tokens = (totals.input, totals.cache_read, totals.cache_write, totals.output)
+        table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), dollars)
+    unsettled = sum(totals.unsettled for totals in stages.values())
+    if stages:
+        console.print(table)
+    if unsettled:
+        console.print(f"{unsettled} calls were cut off before they were settled; they may be on the bill", style="yellow")

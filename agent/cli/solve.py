@@ -1,0 +1,108 @@
+"""`runoff solve`: one issue from a repository to the patch that won."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent.cli import dry_run, interrupts
+from agent.cli.compose import Session
+from agent.cli.settings import Resolved, resolve, with_options
+from agent.pipeline import Result
+from agent.repository import Repository
+from agent.store import write_text
+from sandbox.errors import InputError
+
+EXAMPLE = (
+    "Example: runoff solve --repo . --issue issue.md --model anthropic:claude-sonnet-4-5"
+    " --setup 'pip install -e .' --test-command 'pytest -q'"
+)
+
+
+@with_options
+def command(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", help="Write the patch to this file too.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Put the patch on the work tree of --repo.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List files and estimate tokens and dollars; spend nothing.")
+    ] = False,
+    show_settings: Annotated[bool, typer.Option("--show-settings", help="Print the settings and their sources.")] = False,
+    **flags: Any,
+) -> None:
+    """Resolve one issue: read the repository, draft tests and edits, run them, and pick the patch that wins."""
+    errors = Console(stderr=True)
+
+    async def work(interrupt: interrupts.Interrupt) -> int:
+        resolved = resolve(flags, os.environ, Path.cwd())
+        if show_settings:
+            return print_settings(resolved)
+        if dry:
+            return await dry_run.command(resolved.settings, as_json=as_json)
+        async with Session(errors, interrupt) as session:
+            result = await session.solve(resolved.settings)
+            return deliver(session, result, output=output, apply=apply, as_json=as_json)
+
+    sys.exit(interrupts.run(work, errors))
+
+
+def deliver(session: Session, result: Result, *, output: Path | None, apply: bool, as_json: bool) -> int:
+    """Print the result and hand out the patch. The exit code: 0 with a patch, 1 without.
+
+    Raises InputError if `apply` is wanted and the patch conflicts with the work tree.
+    """
+    folder = session.folder
+    if result.patch is None:
+        if as_json:
+            typer.echo(json.dumps({**result.to_json(), "run": str(session.run.path)}, indent=1))
+        else:
+            typer.echo(f"no patch: {result.reason}\nsee: runoff show {session.run.name}")
+        return 1 if "selection" in session.settings.stages else 0
+    place = folder / "patch.diff"
+    if output is not None:
+        write_text(output, result.patch.diff)
+        place = output
+    if apply:
+        put_on_work_tree(session.repository, folder / "patch.diff")
+    if as_json:
+        typer.echo(json.dumps({**result.to_json(), "run": str(session.run.path), "patch_file": str(place)}, indent=1))
+    else:
+        typer.echo(f"won: {result.reason}\n{session.spending()}\nwhy: runoff show {session.run.name}\npatch: {place}")
+    return 0
+
+
+def put_on_work_tree(repository: Repository, patch: Path) -> None:
+    """Apply the patch to the user's files. Raises InputError, having changed nothing, if it conflicts."""
+    from git import GitCommandError, Repo
+
+    with Repo(repository.path) as repo:
+        if repo.bare:
+            raise InputError(
+                "the repository has no work tree to apply to", where=repository.where, hint=f"git apply {patch}"
+            )
+        try:
+            repo.git.apply("--check", str(patch.resolve()))
+            repo.git.apply(str(patch.resolve()))
+        except GitCommandError as error:
+            raise InputError(
+                f"the patch conflicts with the work tree: {str(error.stderr).strip()}",
+                where=repository.where,
+                hint=f"commit or stash your changes, then: git apply {patch}",
+            ) from error
+
+
+def print_settings(resolved: Resolved) -> int:
+    """All settings with their sources."""
+    table = Table("setting", "value", "source", box=None)
+    for line in resolved.lines():
+        table.add_row(*line)
+    Console().print(table)
+    return 0

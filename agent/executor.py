@@ -1,0 +1,44 @@
+"""Executes scripts for one instance: each (patch, script, repeat) once, shared by all trajectories and the matrix."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+from agent.trajectory.journal import Entry, Journal
+from sandbox.api import Environment, Execution, Limits, Patch, Sandbox, Script, digest_of
+
+
+class Executor:
+    """A sandbox, an environment and limits, behind a cache by content that outlives the process."""
+
+    def __init__(self, sandbox: Sandbox, environment: Environment, limits: Limits, cache: Path) -> None:
+        """`cache`: a JSONL file of this instance; made at the first execution."""
+        self._sandbox = sandbox
+        self._environment = environment
+        self._limits = limits
+        self._cache = Journal(cache, {"environment": environment.key})
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.executed = 0
+        """Executions that were really carried out."""
+
+    async def run(self, script: Script, patch: Patch | None = None, repeat: int = 0) -> Execution:
+        """The execution of this script on this patch (None: the unpatched tree). Raises SandboxError."""
+        pair = digest_of(self._environment.key, script.digest, patch.digest if patch else "", self._limits.digest)
+        async with self._locks[f"{pair} {repeat}"]:
+            entry = self._cache.find("run", pair, repeat, {})
+            if entry is None:
+                started = time.monotonic()
+                execution = await self._sandbox.execute(self._environment, script, patch, self._limits)
+                self.executed += 1
+                result = {"execution": asdict(execution)}
+                entry = Entry("run", pair, repeat, "", {}, result, time.monotonic() - started)
+                self._cache.append(entry)
+        return Execution(**entry.result["execution"])
+
+    def close(self) -> None:
+        """Close the cache's file."""
+        self._cache.close()

@@ -1,0 +1,232 @@
+"""One instance from start to result: context, testing, editing, matrix, selection.
+
+Every stage is journaled, so to resume is to run this again. Samples flow through testing and editing independently;
+the matrix waits for all of them. Which patch wins is up to the selector, which the composition root injects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from agent.context.packing import Context
+from agent.context.stage import ContextSettings, build_context
+from agent.executor import Executor
+from agent.instances import Instance
+from agent.progress import Event, Watch
+from agent.repository import Repository
+from agent.store import InstanceStore, Parts, write_text
+from agent.trajectory.flow import Asks, Flow, TrajectoryKey
+from agent.trajectory.outcome import Parked
+from agent.trajectory.samples import Sample, draft_samples
+from agent.trajectory.settings import TrajectorySettings
+from sandbox.api import Patch, Script
+from sandbox.errors import InfrastructureError
+from sandbox.matrix import Matrix, fill
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """How much is tried, and how far."""
+
+    samples: int = 10
+    """Testing trajectories, and as many editing trajectories."""
+    stages: tuple[str, ...] = ("context", "testing", "editing", "selection")
+    """Stages to run; a beginning of this list."""
+    baseline_repeats: int = 2
+    """Runs of each script on the unpatched tree."""
+    context: ContextSettings = field(default_factory=ContextSettings)
+    trajectory: TrajectorySettings = field(default_factory=TrajectorySettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Who answers."""
+
+    main: Asks
+    """Ranking, testing, editing and selection."""
+    cheap: Asks
+    """Relevance: a call for each file."""
+    main_name: str
+    """As the user names it; suits the edit form to it."""
+
+
+class Chosen(Protocol):
+    """What a selector decides."""
+
+    @property
+    def patch(self) -> Patch | None:
+        """The winner; None if no candidate is left."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole record, for result.json."""
+        ...
+
+
+class Select(Protocol):
+    """Chooses between the samples' patches, in types of the lower layers only (`selection.runoff.RunOff`)."""
+
+    async def __call__(
+        self,
+        flow: Flow,
+        instance: Instance,
+        *,
+        matrix: Matrix,
+        patches: Sequence[tuple[str, Patch | None]],
+        scripts: Sequence[tuple[str, Script]],
+        files_before: Mapping[str, str],
+    ) -> Chosen:
+        """Choose; asks and runs through the flow only. `patches` and `scripts` are (origin, final one)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an instance."""
+
+    instance: str
+    patch: Patch | None
+    reason: str
+    """Why this patch won, or why there is none."""
+    outcomes: dict[str, dict[str, int]]
+    """Trajectories by stage and outcome."""
+    selection: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As result.json holds it."""
+        return {**asdict(self), "patch": self.patch.digest if self.patch else None}
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Everything that an instance's stages need."""
+
+    instance: Instance
+    repository: Repository
+    models: Models
+    executor: Executor | None
+    """None where no stage executes anything."""
+    store: InstanceStore
+    parts: Parts
+    select: Select
+    settings: PipelineSettings
+    watch: Watch = lambda event: None
+    fork: bool = False
+    """Where a journal holds another request than is asked for now, go on from there instead of stopping."""
+
+    async def run(self) -> Result:
+        """Run the stages and write result.json and patch.diff.
+
+        Raises InfrastructureError if trajectories were parked; what is journaled is kept for the next time.
+        """
+        stages = self.settings.stages
+        context = await self.context()
+        samples = await self.samples(context) if "testing" in stages else []
+        outcomes = {
+            "testing": dict(Counter(str(sample.testing.outcome) for sample in samples)),
+            "editing": dict(Counter(str(sample.editing.outcome) for sample in samples if sample.editing)),
+        }
+        if "selection" not in stages:
+            return self.finish(Result(self.instance.id, None, f"ended after {stages[-1]}, as asked", outcomes))
+        chosen = await self.choose(samples)
+        return self.finish(Result(self.instance.id, chosen.patch, chosen.reason, outcomes, chosen.to_json()))
+
+    async def context(self) -> Context:
+        """The files that the trajectories see."""
+        built = await build_context(
+            self.flow("relevance", 0, self.models.cheap),
+            self.flow("ranking", 0, self.models.main),
+            self.instance,
+            self.repository,
+            self.settings.context,
+            lambda text, done, total: self.tell("relevance", text, done, total),
+        )
+        self.store.write("01_context/context.json", built.to_json())
+        self.tell("ranking", built.summary())
+        return built.context
+
+    async def samples(self, context: Context) -> list[Sample]:
+        """Testing and editing trajectories. Raises InfrastructureError if any of them was parked."""
+        samples = await draft_samples(
+            self.settings.samples,
+            lambda stage, sample: self.flow(stage, sample, self.models.main),
+            self.instance,
+            self.repository,
+            context,
+            self.settings.trajectory,
+            model=self.models.main_name,
+            edit="editing" in self.settings.stages,
+            tell=self.tell,
+        )
+        parked = [sample for sample in samples if isinstance(sample, Parked)]
+        if parked:
+            causes = Counter(trajectory.cause for trajectory in parked)
+            raise InfrastructureError(
+                f"{len(parked)} of {len(samples)} samples are parked: "
+                + ", ".join(f"{n} {cause}" for cause, n in causes.items()),
+                where=parked[0].message,
+                hint=f"runoff resume {self.store.path.parent.name}",
+            )
+        return [sample for sample in samples if not isinstance(sample, Parked)]
+
+    async def choose(self, samples: Sequence[Sample]) -> Chosen:
+        """Matrix, votes and selection."""
+        patches = [(f"editing/{sample.number}", sample.editing.patch if sample.editing else None) for sample in samples]
+        scripts = [(f"editing/{sample.number}", sample.tested.script) for sample in samples if sample.tested]
+        distinct = list(dict.fromkeys(patch for _, patch in patches if patch))
+        matrix = await self.matrix([script for _, script in scripts], distinct)
+        chosen = await self.select(
+            self.flow("selection", 0, self.models.main),
+            self.instance,
+            matrix=matrix,
+            patches=patches,
+            scripts=scripts,
+            files_before=self.files_before(distinct),
+        )
+        self.tell("selection", chosen.reason)
+        return chosen
+
+    async def matrix(self, scripts: Sequence[Script], patches: Sequence[Patch]) -> Matrix:
+        """Every final script on the unpatched tree and on every final patch."""
+        assert self.executor is not None  # noqa: S101  the composition root opens one for this stage
+        self.tell("matrix", f"{len(set(scripts))} scripts, {len(patches)} patches and the unpatched tree")
+        matrix = await fill(
+            self.executor.run, scripts, patches, baseline_repeats=self.settings.baseline_repeats, all_scripts=True
+        )
+        write_text(self.store.path / "04_matrix.json", matrix.to_json() + "\n")
+        return matrix
+
+    def files_before(self, patches: Sequence[Patch]) -> dict[str, str]:
+        """The text, at the base commit, of the files that the patches touch; new files have none."""
+        paths = dict.fromkeys(path for patch in patches for path in patch.paths)
+        return {path: self.repository.read(path) for path in paths if self.repository.entry(path)}
+
+    def finish(self, result: Result) -> Result:
+        """Write the result."""
+        if result.patch:
+            write_text(self.store.path / "patch.diff", result.patch.diff)
+        self.store.write("result.json", result.to_json())
+        return result
+
+    def flow(self, stage: str, sample: int, model: Asks) -> Flow:
+        """The trunk of a trajectory of this instance."""
+        return Flow(
+            TrajectoryKey(self.instance.id, stage, sample),
+            self.store.journal(stage, sample),
+            model=model,
+            executor=self.executor,
+            parts=self.parts,
+            fork=self.fork,
+        )
+
+    def tell(self, stage: str, text: str, done: int = 0, total: int = 0) -> None:
+        """Tell the watcher."""
+        self.watch(Event(self.instance.id, stage, text, done, total, passing=total > 0))

@@ -1,0 +1,24 @@
+"""What the pipeline tells whoever watches it. How it is shown is up to the watcher (`agent.cli.progress`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened in a stage of an instance."""
+
+    instance: str
+    stage: str
+    """`environment`, `relevance`, `ranking`, `testing`, `editing`, `matrix` or `selection`."""
+    text: str
+    done: int = 0
+    """How much of the stage is done, out of `total`; both 0 where that is not known."""
+    total: int = 0
+    passing: bool = False
+    """Of interest only as long as it is the newest: a plain log leaves it out."""
+
+
+Watch = Callable[[Event], None]

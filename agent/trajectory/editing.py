@@ -1,0 +1,137 @@
+"""The editing trajectory: draft an edit, run the script before and after it, revise edit or script.
+
+Source: CodeMonkeys (arXiv 2501.14723), section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.context.packing import Context
+from agent.edits.apply import interpret
+from agent.edits.types import Faults
+from agent.instances import Instance
+from agent.llm.errors import ContextExceeded
+from agent.llm.messages import Reply
+from agent.prompts.render import render
+from agent.repository import Repository
+from agent.trajectory.edit_form import EditForms
+from agent.trajectory.flow import Flow
+from agent.trajectory.opening import Conversation, opening
+from agent.trajectory.outcome import Editing, Outcome, TestedScript
+from agent.trajectory.replies import Action, Approve, Malformed, NewEdit, NewScript, Tag, parse
+from agent.trajectory.settings import TrajectorySettings
+from sandbox.api import Execution, Patch, Script
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What an editing trajectory works on: the same for all samples of an instance."""
+
+    instance: Instance
+    repository: Repository
+    context: Context
+    files: str
+    """The context as text, as the prompt shows it."""
+    forms: EditForms
+
+
+async def editing(flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TestedScript | None) -> Editing:
+    """Run one editing trajectory, seeded with a script where there is one.
+
+    Returns its last patch and its last script. Raises what the client and the sandbox raise for faults of the
+    infrastructure.
+    """
+    return await _Draft(flow, desk, settings, seed).work()
+
+
+class _Draft:
+    """One editing trajectory under way: the conversation, the last patch that applied, the last script."""
+
+    def __init__(self, flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TestedScript | None) -> None:
+        self.flow, self.desk, self.settings = flow, desk, settings
+        self.tested = seed
+        self.patch: Patch | None = None
+        self.seen = set(desk.context.paths)
+        self.unusable = 0
+        step = render(
+            "editing_draft",
+            format=desk.forms.instructions(desk.forms.first),
+            form=desk.forms.first,
+            script=seed.script.text if seed else "",
+            baseline=_shown(seed.baseline) if seed else "",
+        )
+        self.talk = Conversation.start(opening(desk.instance, desk.files), step, settings)
+
+    async def work(self) -> Editing:
+        for turn in range(self.settings.turns):
+            if self.talk.full:
+                return self.end(Outcome.CONTEXT, turn)
+            try:
+                reply = await self.flow.ask("revise" if self.patch else "draft", self.talk.request())
+            except ContextExceeded:
+                return self.end(Outcome.CONTEXT, turn)
+            allowed: tuple[Tag, ...] = ("edit", "test", "done") if self.patch else ("edit", "test")
+            action = parse(reply, allowed, self.settings.language)
+            if isinstance(action, Approve):
+                return self.end(Outcome.DONE, turn + 1)
+            self.talk.add(reply, await self.feedback(action, reply))
+        return self.end(Outcome.ATTEMPTS, self.settings.turns)
+
+    def end(self, outcome: Outcome, turns: int) -> Editing:
+        return Editing(outcome if self.patch else Outcome.NO_EDIT, turns, self.patch, self.tested)
+
+    async def feedback(self, action: Action, reply: Reply) -> str:
+        match action:
+            case NewEdit(text):
+                return await self.edited(text)
+            case NewScript(script):
+                return await self.scripted(script)
+            case Malformed(text):
+                return self.fault(text) if "edit" in reply.text.lower() and not self.patch else text
+            case Approve():
+                raise AssertionError("an approval ends the trajectory")
+
+    async def edited(self, text: str) -> str:
+        outcome = interpret(text, repository=self.desk.repository, context_paths=self.seen)
+        if isinstance(outcome, Faults):
+            self.seen.update(outcome.shown)
+            return self.fault(outcome.feedback)
+        self.patch = outcome
+        if self.tested is None:
+            return self.result(None, new_script=False)
+        return self.result(await self.flow.run("patched", self.tested.script, self.patch), new_script=False)
+
+    async def scripted(self, script: Script) -> str:
+        self.tested = TestedScript(script, await self.flow.run("baseline", script))
+        if self.patch is None:
+            return render("editing_script_first", execution=_shown(self.tested.baseline))
+        return self.result(await self.flow.run("patched", script, self.patch), new_script=True)
+
+    def result(self, after: Execution | None, *, new_script: bool) -> str:
+        assert self.patch is not None  # noqa: S101  both callers have just seen to it
+        return render(
+            "editing_feedback",
+            diff=_cut(self.patch.diff, self.settings.diff_chars),
+            script=after is not None,
+            new_script=new_script,
+            before=_shown(self.tested.baseline) if self.tested else "",
+            after=_shown(after) if after else "",
+        )
+
+    def fault(self, text: str) -> str:
+        """Feedback on an unusable edit; with `auto`, after a few of them, with the other form to try."""
+        self.unusable += 1
+        offer = self.desk.forms.other if self.unusable == self.settings.unusable_replies else None
+        return render("editing_fault", feedback=text, other_format=self.desk.forms.instructions(offer) if offer else "")
+
+
+def _shown(execution: Execution) -> str:
+    return render("execution", execution=execution)
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    return f"{text[:head]}\n[... {len(text) - limit} characters left out ...]\n{text[-(limit - head) :]}"

@@ -1,0 +1,111 @@
+"""Builds environments as images of the Docker engine: `runoff/env:<key>`, found again by their key."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import docker
+from filelock import FileLock
+
+from sandbox import history, hostnet, images, recipe
+from sandbox.api import Environment, EnvironmentSpec
+from sandbox.cache import cache_directory
+from sandbox.engine import NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
+from sandbox.errors import EnvironmentBuildError, SandboxError
+from sandbox.jobs import SYSTEM_PATH, execution_of
+
+REPOSITORY = "runoff/env"
+KEY_LABEL = "runoff.key"
+PATH_LABEL = "runoff.path"
+CONDA_LABEL = "runoff.conda"
+
+
+class Builder:
+    """Builds one environment; on a thread of its own."""
+
+    def __init__(self, engine: Engine, stop: Stop, log: recipe.Log) -> None:
+        self._engine = engine
+        self._stop = stop
+        self._log = log
+
+    def build(self, spec: EnvironmentSpec) -> Environment:
+        """As `sandbox.api.Sandbox.build`."""
+        base = images.ensure(self._engine.client, spec.image or images.BASE)
+        commit = history.commit_id(spec.repository, spec.base_commit) if spec.repository else spec.base_commit
+        key = recipe.key_of(spec, commit, base.id)
+        tag = f"{REPOSITORY}:{key[:12]}"
+        image = self._cached(tag, key)
+        if image is None:
+            with FileLock(cache_directory() / "locks" / f"docker-{key[:12]}.lock"):
+                image = self._cached(tag, key) or self._make(spec, commit, base, key)
+        else:
+            self._log(f"environment {tag} is cached")
+        conda = {"CONDA_PREFIX": recipe.CONDA, "CONDA_DEFAULT_ENV": "testbed"} if image.labels.get(CONDA_LABEL) else {}
+        return Environment(key, "docker", image.id, {**conda, **spec.variables}, spec.network)
+
+    def _cached(self, tag: str, key: str) -> Any | None:
+        image = images.find(self._engine.client, tag)
+        return image if image is not None and image.labels.get(KEY_LABEL) == key else None
+
+    def _make(self, spec: EnvironmentSpec, commit: str, base: Any, key: str) -> Any:
+        self._log(f"building {REPOSITORY}:{key[:12]} from {spec.image or images.BASE}")
+        try:
+            container = self._engine.create(base.id, self._stop, self._settings())
+            if spec.repository is not None:
+                self._log(f"putting the tree at {commit[:12]} into it")
+                self._put_tree(container, spec.repository, commit)
+            path = dict(entry.partition("=")[::2] for entry in base.attrs["Config"].get("Env") or []).get("PATH", SYSTEM_PATH)
+            job = recipe.build_job(spec, commit, spec.python or "python3", path, hostnet.build_variables())
+            self._engine.put(container, job)
+            if not self._stop.wanted:
+                raise SandboxError("the build was interrupted", where=self._stop.name)
+            if spec.setup:
+                self._log(f"running the set-up command: {spec.setup}")
+            built = self._run(container, spec)
+            self._log("keeping the result as an image")
+            return self._commit(container, key, built)
+        finally:
+            self._engine.remove(self._stop.name)
+
+    def _settings(self) -> dict[str, Any]:
+        bundle = hostnet.ca_bundle()
+        # A mount, not a volume: volumes become part of the image.
+        mounts = [docker.types.Mount(hostnet.BUNDLE, str(bundle), type="bind", read_only=True)] if bundle else []
+        on_loopback = any("//127." in text or "//localhost" in text for text in hostnet.build_variables().values())
+        return {"network_mode": "host" if on_loopback else "bridge", "mounts": mounts}
+
+    def _put_tree(self, container: Any, repository: Path, commit: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="runoff-tree-") as scratch:
+            tree = Path(scratch, "tree")
+            history.export(repository, commit, tree)
+            with tempfile.TemporaryFile() as packed:
+                with tarfile.open(fileobj=packed, mode="w") as tar:
+                    tar.add(tree, "testbed", filter=_owned_by_root)
+                packed.seek(0)
+                self._engine.put_tree(container, packed)
+
+    def _run(self, container: Any, spec: EnvironmentSpec) -> recipe.Built:
+        ending = self._engine.finish(container, recipe.BUILD_LIMITS.seconds + 60)
+        where = spec.image or images.BASE
+        if ending.status == NO_PYTHON and not ending.answer:
+            raise EnvironmentBuildError("the image has no Python that could run a job", where=where, hint="name another --image")
+        execution = execution_of(ending.answer, ending.diagnosis, where)
+        for note in recipe.notes(execution):
+            self._log(note)
+        return recipe.outcome(execution, where)
+
+    def _commit(self, container: Any, key: str, built: recipe.Built) -> Any:
+        labels = {KEY_LABEL: key, PATH_LABEL: built.path, CONDA_LABEL: "1" if built.variables else ""}
+        empty = {RUN_LABEL: "", PID_LABEL: ""}
+        changes = "\n".join(f'LABEL {name}="{value}"' for name, value in {**labels, **empty}.items())
+        with faults("the environment could not be kept as an image"):
+            return container.commit(repository=REPOSITORY, tag=key[:12], changes=changes)
+
+
+def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    return entry

@@ -1,0 +1,151 @@
+"""The portable Docker backend: a new container for every execution.
+
+It asks nothing of the engine but its API, so it works with any engine, at half a second an execution. Files are put in
+before the start and the runner is the container's command (PID 1, so no init of the engine's), which spares `exec`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from sandbox import patching
+from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
+from sandbox.docker_build import PATH_LABEL, Builder
+from sandbox.engine import NO_PYTHON, Ending, Engine, Stop, hardening
+from sandbox.errors import EnvironmentBuildError, SandboxError
+from sandbox.jobs import SYSTEM_PATH, ended_by, execution_of, job_of, refused, variables
+from sandbox.threads import DaemonThreads
+
+T = TypeVar("T")
+GRACE_SECONDS = 60.0
+"""How much longer than its script a runner may live, for applying the patch and cleaning up."""
+SIZE_SECONDS = 2.0
+"""How often the size of a container's layer is asked for."""
+SPARE_THREADS = 2
+
+
+class DockerSandbox:
+    """Runs scripts in containers of the Docker engine. See `sandbox.api.Sandbox`."""
+
+    name = "docker"
+
+    def __init__(self, workers: int = 2) -> None:
+        """`workers`: executions at once. Nothing is contacted before the first use."""
+        self.engine = Engine(uuid4().hex)
+        self._gate = asyncio.Semaphore(workers)
+        self._threads = DaemonThreads(workers + SPARE_THREADS, "runoff-docker")
+        self._interrupted = False
+        self._paths: dict[str, str] = {}
+
+    def describe(self) -> str:
+        """What this backend promises, in words."""
+        return (
+            "docker: a new container an execution; no network, no capabilities, memory and processes bounded by the "
+            "engine, what is written to the tree watched every two seconds rather than bounded"
+        )
+
+    async def build(self, spec: EnvironmentSpec, log: Callable[[str], None] = lambda line: None) -> Environment:
+        """As the protocol says."""
+        loop = asyncio.get_running_loop()
+        stop = Stop()
+
+        def tell(line: str) -> None:
+            loop.call_soon_threadsafe(log, line)
+
+        return await self._call(stop, lambda: Builder(self.engine, stop, tell).build(spec))
+
+    async def execute(
+        self, environment: Environment, script: Script, patch: Patch | None = None, limits: Limits = Limits()  # noqa: B008  frozen
+    ) -> Execution:
+        """As the protocol says."""
+        if patch is not None and (reason := patching.check(patch.diff)):
+            return refused(reason)
+        async with self._gate:
+            stop = Stop()
+            return await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+
+    def interrupt(self) -> None:
+        """As the protocol says. Blocks for as long as the engine takes to remove the containers."""
+        self._interrupted = True
+        self.engine.remove_all()
+
+    async def close(self) -> None:
+        """As the protocol says."""
+        self._interrupted = True
+        await self._threads.submit(self.engine.remove_all)
+
+    async def _call(self, stop: Stop, body: Callable[[], T]) -> T:
+        """The body on a thread; when this task is cancelled its container goes first, and then the thread ends."""
+        if self._interrupted:
+            raise SandboxError("the sandbox was interrupted", where="docker", hint="runoff resume RUN")
+        running = self._threads.submit(body)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop.wanted = False
+            with contextlib.suppress(Exception):
+                await self._threads.submit(lambda: self.engine.remove(stop.name))
+                await asyncio.wait([running], timeout=5)
+            if running.done() and not running.cancelled():
+                running.exception()  # fetched, so that it is not reported as lost
+            raise
+
+    def _execute(
+        self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
+    ) -> Execution:
+        job = job_of(script, patch, limits, variables(self._path(environment), environment.variables))
+        job["file_mb"] = limits.disk_mb
+        settings = {
+            **hardening(disk_mb=limits.disk_mb),
+            "network_mode": "bridge" if environment.network else "none",
+            "mem_limit": f"{limits.memory_mb}m",
+            "memswap_limit": f"{limits.memory_mb}m",
+            "pids_limit": limits.processes + 1,
+        }
+        ending = self._run(stop, environment.location, settings, job, limits)
+        return self._read(ending, environment, limits)
+
+    def _run(self, stop: Stop, image: str, settings: dict[str, Any], job: dict[str, Any], limits: Limits) -> Ending:
+        try:
+            container = self.engine.create(image, stop, settings)
+            self.engine.put(container, job)
+            if self._interrupted or not stop.wanted:
+                raise SandboxError("the execution was interrupted", where=stop.name, hint="runoff resume RUN")
+            with self._size_watch(stop.name, limits.disk_mb):
+                return self.engine.finish(container, limits.seconds + GRACE_SECONDS)
+        finally:
+            self.engine.remove(stop.name)
+
+    def _read(self, ending: Ending, environment: Environment, limits: Limits) -> Execution:
+        if ending.status == NO_PYTHON and not ending.answer:
+            raise EnvironmentBuildError("the image has no Python that could run a job", where=environment.location[:19])
+        if not ending.answer and (ending.oom or ending.status == 137):
+            return ended_by("memory", ending.seconds)
+        return execution_of(ending.answer, ending.diagnosis, "Docker engine")
+
+    def _path(self, environment: Environment) -> str:
+        if environment.location not in self._paths:
+            image = self.engine.client.images.get(environment.location)
+            self._paths[environment.location] = (image.labels or {}).get(PATH_LABEL, SYSTEM_PATH)
+        return self._paths[environment.location]
+
+    @contextlib.contextmanager
+    def _size_watch(self, name: str, disk_mb: int) -> Iterator[None]:
+        """While the container runs, tell its runner when its layer has outgrown the limit."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(SIZE_SECONDS):
+                if self.engine.written_mb(name) > disk_mb:
+                    self.engine.signal(name, "SIGUSR1")
+
+        threading.Thread(target=watch, name=f"{name}-size", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()

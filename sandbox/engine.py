@@ -1,0 +1,189 @@
+"""The Docker engine as this project uses it: one container, one runner, one answer.
+
+Everything here blocks and is meant for the threads of `threads.DaemonThreads`. Each thread has its own client, since
+the HTTP session below a client is not meant to be shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+from uuid import uuid4
+
+import docker
+import docker.errors
+import requests
+
+from sandbox.errors import SandboxError
+from sandbox.jobs import HOST_NAME, RUNNER
+
+RUN_LABEL = "runoff.run"
+PID_LABEL = "runoff.pid"
+HINT = "scripts/docker-engine"
+PLACE = "/runoff"
+INTERPRETERS = ("/opt/env/bin/python", "/opt/miniconda3/bin/python3", "python3", "python", "/usr/bin/python3")
+NO_PYTHON = 67
+LAUNCH = (
+    f"for python in {' '.join(INTERPRETERS)}; do "
+    'command -v "$python" > /dev/null 2>&1 && '
+    f'exec "$python" -I -S -B {PLACE}/runner.py {PLACE}/job.json; done; exit {NO_PYTHON}'
+)
+ANSWER_BYTES = 64 << 20
+FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a container ended."""
+
+    status: int
+    answer: bytes
+    """What the runner wrote to standard output."""
+    diagnosis: str
+    """What it wrote to standard error."""
+    oom: bool
+    seconds: float
+
+
+@dataclass(slots=True)
+class Stop:
+    """Tells a thread that works on a container that nobody wants the result any more."""
+
+    name: str = field(default_factory=lambda: f"runoff-{uuid4().hex[:12]}")
+    wanted: bool = True
+
+
+class Engine:
+    """The engine that the environment (DOCKER_HOST, else the default socket) names."""
+
+    def __init__(self, run: str) -> None:
+        """`run` labels every container, so that one sandbox can remove its own and no other's."""
+        self.run = run
+        self._local = threading.local()
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """This thread's client. Raises SandboxError if the engine does not answer."""
+        client = getattr(self._local, "client", None)
+        if client is None:
+            with faults("the Docker engine does not answer"):
+                client = docker.from_env(timeout=120)
+            self._local.client = client
+        return client
+
+    def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
+        """A container that will start the runner; not started."""
+        labels = {RUN_LABEL: self.run, PID_LABEL: str(os.getpid())}
+        with faults("the container could not be created"):
+            return self.client.containers.create(
+                image,
+                command=["-c", LAUNCH],
+                entrypoint=["/bin/sh"],
+                name=stop.name,
+                labels=labels,
+                hostname=HOST_NAME,
+                user="0:0",
+                working_dir="/",
+                log_config=docker.types.LogConfig(type="json-file"),
+                **settings,
+            )
+
+    def put(self, container: Any, job: Mapping[str, Any]) -> None:
+        """Put the runner and its job into the container."""
+        files = {"runner.py": RUNNER.read_bytes(), "job.json": json.dumps(job).encode()}
+        with faults("files could not be put into the container"):
+            container.put_archive("/", archive(files))
+
+    def put_tree(self, container: Any, tar: IO[bytes]) -> None:
+        """Unpack a tar file at the container's root."""
+        with faults("the tree could not be put into the container"):
+            container.put_archive("/", tar)
+
+    def finish(self, container: Any, seconds: float) -> Ending:
+        """Start the container and wait until it ends. Raises SandboxError if it outlives `seconds` or is removed."""
+        started = time.monotonic()
+        with faults("the container did not run"):
+            container.start()
+            try:
+                status = container.wait(timeout=seconds)["StatusCode"]
+            except requests.exceptions.Timeout as error:
+                raise SandboxError(f"the runner did not end within {seconds:.0f} s", where=container.name, hint=HINT) from error
+            except requests.exceptions.ConnectionError as error:
+                if "timed out" in str(error).lower():
+                    raise SandboxError(
+                        f"the runner did not end within {seconds:.0f} s", where=container.name, hint=HINT
+                    ) from error
+                raise
+            elapsed = time.monotonic() - started
+            answer = container.logs(stdout=True, stderr=False)[:ANSWER_BYTES]
+            diagnosis = container.logs(stdout=False, stderr=True, tail=20).decode("utf-8", "replace")
+            container.reload()
+            oom = bool(container.attrs["State"].get("OOMKilled"))
+        return Ending(status, answer, diagnosis, oom, elapsed)
+
+    def written_mb(self, name: str) -> float:
+        """Mebibytes in the container's own layer; zero once it is gone."""
+        with contextlib.suppress(*FAULTS):
+            listed = self.client.api.containers(filters={"name": f"^/{name}$"}, size=True)
+            return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
+        return 0.0
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send the runner a signal; a container that is gone is none's concern."""
+        with contextlib.suppress(*FAULTS):
+            self.client.api.kill(name, signal)
+
+    def remove(self, name: str) -> None:
+        """Remove a container with force, running or not; one that is gone is as good as removed."""
+        with contextlib.suppress(*FAULTS):
+            self.client.api.remove_container(name, force=True, v=True)
+
+    def remove_all(self) -> int:
+        """Remove every container of this run; how many there were."""
+        with contextlib.suppress(*FAULTS):
+            listed = self.client.api.containers(all=True, quiet=True, filters={"label": f"{RUN_LABEL}={self.run}"})
+            for entry in listed:
+                self.remove(entry["Id"])
+            return len(listed)
+        return 0
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar with the files in a directory of root's own."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        directory = tarfile.TarInfo(PLACE.lstrip("/"))
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+        tar.addfile(directory)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"{PLACE.lstrip('/')}/{name}")
+            entry.size, entry.mode = len(content), 0o400
+            tar.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@contextlib.contextmanager
+def faults(what: str) -> Iterator[None]:
+    """Turn the engine's exceptions into SandboxError."""
+    try:
+        yield
+    except FAULTS as error:
+        explanation = getattr(error, "explanation", None) or str(error)
+        raise SandboxError(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
+
+
+def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> dict[str, Any]:  # noqa: S108  in the container
+    """Settings that take privileges away, and bound what is written to memory-backed file systems."""
+    return {
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "tmpfs": {name: f"size={disk_mb}m,mode=1777,exec,nosuid,nodev" for name in names},
+    }

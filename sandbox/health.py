@@ -1,0 +1,69 @@
+"""Whether an environment is fit to spend money on: asked before the first model call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.api import Environment, Execution, Limits, Sandbox, Script, Verdict
+from sandbox.errors import EnvironmentBuildError
+
+LAST_LINES = 15
+HINT = "correct --setup or --image, then: runoff doctor"
+PYTHON = Script("import sys\nprint('python', *sys.version_info[:3])\n")
+TREE = Script(
+    'git rev-parse HEAD && git status --porcelain --untracked-files=no && touch .runoff-writable && rm .runoff-writable\n', "bash"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was found out about a healthy environment."""
+
+    python: str
+    """Version of its interpreter, such as `3.11.2`."""
+    test_exit: int | None = None
+    """Exit code of the test command on the unpatched tree; None if none was given. Not zero is a warning, no fault."""
+    test_tail: str = ""
+    """Last lines of the test command's output."""
+
+    @property
+    def warning(self) -> str:
+        """What the user should know, in words; empty if nothing."""
+        return f"the test command exits {self.test_exit} on the unpatched tree" if self.test_exit else ""
+
+
+async def check_baseline(
+    sandbox: Sandbox,
+    environment: Environment,
+    *,
+    base_commit: str = "",
+    test_command: str = "",
+    limits: Limits = Limits(),  # noqa: B008  frozen
+) -> Baseline:
+    """Run a trivial script of each language, and the test command once.
+
+    `base_commit`: full id that the tree must be at, with no tracked file changed; not asked for if empty.
+    Raises EnvironmentBuildError if the environment cannot be used, SandboxError if the sandbox failed.
+    """
+    python = _healthy(await sandbox.execute(environment, PYTHON, None, limits), "a Python script", environment)
+    tree = _healthy(await sandbox.execute(environment, TREE, None, limits), "a bash script in the tree", environment)
+    head, *changed = tree.output.splitlines()
+    if base_commit and (head != base_commit or changed):
+        found = f"{len(changed)} tracked files differ from {base_commit[:12]}" if changed else f"the tree is at {head[:12]}"
+        raise EnvironmentBuildError(f"the tree is not at the base commit: {found}", where=environment.location, hint=HINT)
+    version = python.output.removeprefix("python ").strip().replace(" ", ".")
+    if not test_command:
+        return Baseline(version)
+    tests = await sandbox.execute(environment, Script(test_command, "bash"), None, limits)
+    ended = -9 if tests.exit_code is None or tests.limit not in (None, "output") else tests.exit_code
+    return Baseline(version, ended, "\n".join(tests.output.splitlines()[-LAST_LINES:]))
+
+
+def _healthy(execution: Execution, what: str, environment: Environment) -> Execution:
+    if execution.verdict is Verdict.PASS:
+        return execution
+    why = f"limit: {execution.limit}" if execution.limit else f"exit code {execution.exit_code}"
+    said = execution.output.strip()[-500:]
+    raise EnvironmentBuildError(
+        f"the environment cannot run {what} ({why}): {said}".rstrip(": "), where=environment.location, hint=HINT
+    )

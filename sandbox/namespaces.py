@@ -1,0 +1,274 @@
+"""Starts the runner in a constructed root, in namespaces of its own; the local backend runs this file as a program.
+
+It reads a plan (JSON) on standard input. The root is an empty tmpfs with read-only binds of the host's programs and
+libraries, the tree under an overlay whose upper layer is a tmpfs of limited size, and nothing else of the host's. With
+privileges (root) the mounts are made with them and then all are given up for another, unprivileged user; without, a
+user namespace lends them. Only the standard library; nothing of ours can be imported here.
+
+A fault ends in one line of JSON, as the runner's own do. Killing this process kills all that runs below it.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+
+CLONE = {"mount": 0x00020000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000, "pid": 0x20000000}
+CLONE_NEWNET = 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+CAPABILITY_VERSION_3 = 0x20080522
+SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "os-release", "debian_version", "mime.types")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Refused(Exception):
+    """The kernel refused something that the sandbox cannot do without."""
+
+
+def check(result: int, what: str) -> int:
+    if result < 0:
+        raise Refused(f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
+    texts = [text.encode() if text else None for text in (source, target, kind)]
+    check(LIBC.mount(*texts, ctypes.c_ulong(flags), options.encode() or None), f"mount {kind or 'bind'} on {target}")
+
+
+def read_only(target: str, *, below: bool = True) -> None:
+    """Make a mount read-only, with what is mounted below it where the kernel can (5.12)."""
+    attributes = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    flags = AT_RECURSIVE if below else 0
+    if LIBC.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), flags, attributes, len(attributes)) == 0:
+        return
+    kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048)
+    extra = 1 << 21 if kept & 4096 else 0  # ST_RELATIME and MS_RELATIME differ
+    mount("", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept | extra)
+
+
+def bind(source: str, target: str, *, writable: bool = False) -> None:
+    """Show a file or directory of the host's at `target`, which is made."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "ab"):
+            pass
+    mount(source, target, flags=MS_BIND | MS_REC)
+    if not writable:
+        read_only(target)
+
+
+def enter_user_namespace() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    check(LIBC.unshare(CLONE["user"]), "a user namespace")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        try:
+            handle = os.open(f"/proc/self/{name}", os.O_WRONLY)
+            try:
+                os.write(handle, text.encode())
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise Refused(f"a user namespace ({name}): {error.strerror}") from error
+
+
+def build_root(plan: dict, stage: str) -> str:
+    """Mount the new root below `stage`; returns where it is."""
+    mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    root, work = f"{stage}/root", f"{stage}/work"
+    for place in (root, work):
+        os.mkdir(place)
+    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
+    if plan["disk_mb"]:
+        mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={plan['disk_mb']}m,nr_inodes={plan['inodes']}")
+    for name in ("tmp", "shm", "script"):
+        os.mkdir(f"{work}/{name}")
+        os.chmod(f"{work}/{name}", 0o1777)
+    if plan["uid"]:
+        os.chown(f"{work}/script", plan["uid"], plan["uid"])
+    for name in SYSTEM:
+        if os.path.islink(f"/{name}"):
+            os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
+        elif os.path.isdir(f"/{name}"):
+            bind(f"/{name}", f"{root}/{name}")
+    fill_etc(plan, root)
+    fill_dev(root)
+    bind(f"{work}/shm", f"{root}/dev/shm", writable=True)
+    bind(plan["tmp"] or f"{work}/tmp", f"{root}/tmp", writable=True)
+    bind(f"{work}/script", f"{root}/script", writable=True)
+    for source, target, writable in plan["binds"]:
+        bind(source, root + target, writable=writable)
+    put_tree(plan, stage, f"{root}{plan['job']['workdir']}")
+    put_runner(plan, f"{root}/runoff")
+    mount_proc(f"{root}/proc")
+    return root
+
+
+def fill_etc(plan: dict, root: str) -> None:
+    os.mkdir(f"{root}/etc")
+    for name in ETC:
+        if os.path.exists(f"/etc/{name}"):
+            bind(f"/etc/{name}", f"{root}/etc/{name}")
+    uid, gid = plan["uid"] or os.geteuid(), plan["uid"] or os.getegid()
+    texts = {
+        "passwd": f"root:x:0:0:root:/root:/bin/sh\nrunoff:x:{uid}:{gid}:runoff:/tmp/home:/bin/sh\n",
+        "group": f"root:x:0:\nrunoff:x:{gid}:\n",
+        "hosts": f"127.0.0.1 localhost {plan['host_name']}\n::1 localhost\n",
+        "hostname": f"{plan['host_name']}\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    }
+    for name, text in texts.items():
+        with open(f"{root}/etc/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def fill_dev(root: str) -> None:
+    os.mkdir(f"{root}/dev")
+    for name in DEVICES:
+        if os.path.exists(f"/dev/{name}"):
+            bind(f"/dev/{name}", f"{root}/dev/{name}", writable=True)
+    for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
+        os.symlink(f"/proc/{target}", f"{root}/dev/{name}")
+    os.mkdir(f"{root}/dev/pts")
+    try:
+        mount("devpts", f"{root}/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+        os.symlink("pts/ptmx", f"{root}/dev/ptmx")
+    except Refused:
+        pass  # a script can do without pseudo-terminals
+
+
+def put_tree(plan: dict, stage: str, target: str) -> None:
+    """The tree at its place: itself for a build, else an overlay on it, else a copy where overlays are refused."""
+    os.makedirs(target)
+    if not plan["overlay"]:
+        bind(plan["tree"], target, writable=True)
+        return
+    lower, upper = f"{stage}/lower", f"{stage}/work/upper"
+    bind(plan["tree"], lower)
+    for place in (upper, f"{stage}/work/overlay"):
+        os.mkdir(place)
+        if plan["uid"]:
+            os.chown(place, plan["uid"], plan["uid"])
+    options = f"lowerdir={lower},upperdir={upper},workdir={stage}/work/overlay"
+    for attempt in (options, f"{options},userxattr"):
+        try:
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, attempt)
+            return
+        except Refused:
+            continue
+    copy_tree(plan, stage, lower, target)
+
+
+def copy_tree(plan: dict, stage: str, lower: str, target: str) -> None:
+    size = sum(os.lstat(os.path.join(place, name)).st_blocks for place, _, names in os.walk(lower) for name in names) * 512
+    enlarged = plan["disk_mb"] + (size * 5 // 4 >> 20) + 1
+    mount("", f"{stage}/work", "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, f"size={enlarged}m,nr_inodes=0")
+    copy = f"{stage}/work/copy"
+    shutil.copytree(lower, copy, symlinks=True)
+    if plan["uid"]:
+        for place, directories, names in os.walk(copy):
+            for name in (".", *directories, *names):
+                os.lchown(os.path.join(place, name), plan["uid"], plan["uid"])
+    bind(copy, target, writable=True)
+
+
+def put_runner(plan: dict, directory: str) -> None:
+    os.mkdir(directory)
+    shutil.copyfile(plan["runner"], f"{directory}/runner.py")
+    with open(f"{directory}/job.json", "w", encoding="utf-8") as file:
+        json.dump(plan["job"], file)
+
+
+def mount_proc(target: str) -> None:
+    os.mkdir(target)
+    try:
+        mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except Refused:
+        mount("/proc", target, flags=MS_BIND | MS_REC)  # inside containers a new one is refused
+    read_only(target)
+
+
+def change_root(root: str) -> None:
+    """Make `root` the root and let go of the old one."""
+    read_only(root, below=False)
+    os.chdir(root)
+    if LIBC.syscall({"x86_64": 155, "aarch64": 41}.get(os.uname().machine, -1), b".", b".") == 0:
+        check(LIBC.umount2(b".", MNT_DETACH), "letting go of the old root")
+    else:  # the old root is one that cannot be pivoted from
+        mount(root, "/", flags=MS_MOVE)
+        os.chroot(".")
+    os.chdir("/")
+
+
+def raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS, up and running
+
+
+def drop_privileges(uid: int) -> None:
+    """Keep no capability, in any set, for good."""
+    for capability in range(64):
+        if LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break
+    if uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    header, nothing = struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0)
+    check(LIBC.capset(header, nothing), "dropping capabilities")
+    check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
+
+
+def become_runner(plan: dict) -> None:
+    """In the new PID namespace: build the root, move in, and become the runner."""
+    check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
+    mount("", "/", flags=MS_REC | MS_PRIVATE)
+    socket.sethostname(plan["host_name"])
+    if not plan["network"]:
+        raise_loopback()
+    change_root(build_root(plan, plan["stage"]))
+    drop_privileges(plan["uid"])
+    nothing = os.open("/dev/null", os.O_RDWR)
+    os.dup2(nothing, 0)
+    command = [plan["python"], "-I", "-S", "-B", "/runoff/runner.py", "/runoff/job.json"]
+    os.execve(command[0], command, {"PATH": plan["path"]})
+
+
+def main() -> None:
+    try:
+        plan = json.load(sys.stdin)
+        check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
+        for procs in plan["cgroups"]:
+            with open(procs, "w", encoding="ascii") as file:
+                file.write("0")
+        if not plan["uid"]:
+            enter_user_namespace()
+        spaces = CLONE["mount"] | CLONE["pid"] | CLONE["ipc"] | CLONE["uts"]
+        check(LIBC.unshare(spaces | (0 if plan["network"] else CLONE_NEWNET)), "namespaces")
+        child = os.fork()
+        if child == 0:
+            become_runner(plan)
+        _, status = os.waitpid(child, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    except (Refused, OSError, ValueError, KeyError) as error:
+        sys.stdout.write(json.dumps({"fault": f"the kernel refused the sandbox: {error}"}) + "\n")
+        sys.stdout.flush()
+        os._exit(70)
+
+
+if __name__ == "__main__":
+    main()

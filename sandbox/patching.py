@@ -1,0 +1,103 @@
+"""Which patches are refused before anything runs, and why.
+
+Putting an accepted patch on the tree happens inside the sandbox (`runner.apply_patch`): `git apply`, then the same
+ignoring white space in the context, then `patch -p1` with fuzz. What is refused here is what could reach beyond the tree or outlive
+the execution: paths that leave the tree or enter `.git`, links, submodules; and binary files, which no model writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+MODE = re.compile(r"(?:new file mode|new mode|old mode|deleted file mode) (\d{6})|index [0-9a-f]+\.\.[0-9a-f]+ (\d{6})")
+MODES = {"120000": "it makes or changes a symbolic link", "160000": "it makes or changes a submodule"}
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+def check(patch: str) -> str:
+    """Why this diff is refused, in words that a model can act on; empty if it is not."""
+    if not patch.strip():
+        return "the patch is empty"
+    if "\0" in patch:
+        return "the patch holds a NUL character"
+    seen = False
+    for line in header_lines(patch):
+        if line.startswith(("GIT binary patch", "Binary files ")):
+            return "it changes a binary file"
+        if mode := MODE.fullmatch(line):
+            if reason := MODES.get(mode[1] or mode[2]):
+                return reason
+            continue
+        for path in paths_in(line):
+            seen = True
+            if reason := path_fault(path):
+                return f"{reason}: {path}"
+    return "" if seen else "it is not a diff: no file header was found"
+
+
+def header_lines(patch: str) -> Iterator[str]:
+    """The lines outside the hunks: a removed line may look like a header (`--- a`), so hunks are counted through."""
+    old = new = 0
+    for line in patch.split("\n"):
+        if old > 0 or new > 0:
+            old -= not line.startswith(("+", "\\"))
+            new -= not line.startswith(("-", "\\"))
+            continue
+        if hunk := HUNK.match(line):
+            old, new = int(hunk[1] or 1), int(hunk[2] or 1)
+            continue
+        yield line.rstrip("\r")
+
+
+def paths_in(line: str) -> list[str]:
+    """The paths, relative to the tree, that a header line names. `/dev/null` is none."""
+    for start in ("--- ", "+++ "):
+        if line.startswith(start):
+            name = unquote(line[len(start) :].partition("\t")[0].rstrip())
+            return [] if name == "/dev/null" else [without_prefix(name)]
+    for start in ("rename from ", "rename to ", "copy from ", "copy to "):
+        if line.startswith(start):
+            return [unquote(line[len(start) :])]
+    if line.startswith("diff --git "):
+        return [without_prefix(name) for name in split_names(line[len("diff --git ") :])]
+    return []
+
+
+def split_names(names: str) -> list[str]:
+    """Both names of a `diff --git` line, quoted or plain; plain names with spaces are split where they are equal."""
+    if quoted := re.fullmatch(r'("(?:[^"\\]|\\.)*"|\S+) ("(?:[^"\\]|\\.)*"|\S+)', names):
+        return [unquote(quoted[1]), unquote(quoted[2])]
+    middle = names.find(" b/")
+    return [names[:middle], names[middle + 1 :]] if middle > 0 else [names]
+
+
+def unquote(name: str) -> str:
+    """A path as git writes it: in double quotes with C escapes where it holds unusual characters."""
+    if not (len(name) > 1 and name[0] == name[-1] == '"'):
+        return name
+
+    def plain(escape: re.Match[str]) -> str:
+        return chr(int(escape[1], 8)) if escape[1].isdigit() else ESCAPES.get(escape[1], escape[1])
+
+    return re.sub(r"\\([0-7]{3}|.)", plain, name[1:-1])
+
+
+def without_prefix(name: str) -> str:
+    """The path without `a/` or `b/`; a path that has neither loses nothing, so that an absolute one stays visible."""
+    return name[2:] if name[:2] in ("a/", "b/") else name
+
+
+def path_fault(path: str) -> str:
+    """What is wrong with a path; empty if nothing is."""
+    if path.startswith("/"):
+        return "an absolute path"
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts:
+        return "an empty path"
+    if ".." in parts:
+        return "a path with `..`"
+    if any(part.casefold().rstrip(". ") == ".git" or part.casefold() == "git~1" for part in parts):
+        return "a path in .git"
+    return ""

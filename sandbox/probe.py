@@ -1,0 +1,121 @@
+"""Which sandbox works on this machine, found out by trying it, and said in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, assert_never
+
+import docker
+import docker.errors
+import requests
+
+from sandbox import images
+from sandbox.api import Sandbox
+from sandbox.docker_sandbox import DockerSandbox
+from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
+from sandbox.local_sandbox import LocalSandbox
+
+Kind = Literal["auto", "docker", "local"]
+HINT = "scripts/docker-engine"
+ENGINE_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried."""
+
+    subject: str
+    """Such as `docker engine`."""
+    works: bool
+    words: str
+    """What was found, or why it does not work."""
+    hint: str = ""
+    """The command to try next, where something can be done."""
+
+
+async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], None] = lambda line: None) -> Sandbox:
+    """A sandbox of this kind; `auto` takes Docker where an engine answers, else the local one. `log` hears which and why.
+
+    Raises SandboxUnavailable with the reasons if there is none.
+    """
+    match kind:
+        case "docker":
+            findings = [await probe_docker()]
+        case "local":
+            findings = [await probe_local()]
+        case "auto":
+            findings = [await probe_docker()]
+            if not findings[0].works:
+                findings.append(await probe_local())
+        case _:
+            assert_never(kind)
+    chosen = findings[-1]
+    if not chosen.works:
+        reasons = "; ".join(f"{finding.subject}: {finding.words}" for finding in findings)
+        raise SandboxUnavailable(f"no sandbox works here: {reasons}", where=kind, hint=chosen.hint or HINT)
+    sandbox = DockerSandbox(workers) if chosen.subject == "docker" else LocalSandbox(workers)
+    passed_over = f" ({findings[0].subject}: {findings[0].words})" if len(findings) > 1 else ""
+    log(f"sandbox {sandbox.describe()}{passed_over}")
+    return sandbox
+
+
+async def probe() -> list[Finding]:
+    """Everything that can be said about sandboxes on this machine."""
+    engine, local = await probe_docker(), await probe_local()
+    findings = [engine, local]
+    if engine.works:
+        findings.insert(1, await asyncio.to_thread(_base_image))
+    return findings
+
+
+async def probe_docker() -> Finding:
+    """Whether an engine answers."""
+    return await asyncio.to_thread(_engine)
+
+
+async def probe_local() -> Finding:
+    """Whether the kernel lets the local sandbox run a script; one is run."""
+    sandbox = LocalSandbox(1)
+    try:
+        await sandbox.try_out()
+    except (SandboxError, EnvironmentBuildError) as error:
+        return Finding("local", works=False, words=error.message, hint=HINT)
+    finally:
+        await sandbox.close()
+    return Finding("local", works=True, words=sandbox.describe().partition(": ")[2])
+
+
+def _engine() -> Finding:
+    try:
+        client = docker.from_env(timeout=ENGINE_SECONDS)
+        try:
+            version: dict[str, Any] = client.version()
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        return Finding("docker", works=False, words=f"no engine answers: {_innermost(error)}", hint=HINT)
+    system = f"{version.get('Os', '?')}/{version.get('Arch', '?')}"
+    if version.get("Os") not in (None, "linux"):
+        return Finding("docker", works=False, words=f"the engine runs {system} containers, not Linux ones")
+    return Finding("docker", works=True, words=f"engine {version.get('Version', '?')} on {system} answers")
+
+
+def _base_image() -> Finding:
+    client = docker.from_env(timeout=ENGINE_SECONDS)
+    try:
+        image = images.find(client, images.BASE)
+    except SandboxError as error:
+        return Finding("base image", works=False, words=error.message, hint=HINT)
+    finally:
+        client.close()
+    if image is None:
+        return Finding("base image", works=False, words=f"{images.BASE} has not been built", hint=HINT)
+    return Finding("base image", works=True, words=f"{images.BASE} is here")
+
+
+def _innermost(error: BaseException) -> str:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(getattr(error, "strerror", None) or error)

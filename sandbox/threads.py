@@ -1,0 +1,66 @@
+"""Blocking calls on daemon threads of our own.
+
+`asyncio.to_thread` uses non-daemon threads: a cancelled call to an engine that hangs would hold up `asyncio.run` and
+the interpreter's exit until it returns. These threads hold up neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Task = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class DaemonThreads:
+    """At most `limit` daemon threads, started as they are needed; they live as long as the process."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    def submit(self, body: Callable[[], T]) -> asyncio.Future[T]:
+        """Start the body on a thread; the future belongs to the running loop. Cancelling it does not stop the body."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._lock:
+            self._tasks.put((body, loop, future))
+            if self._idle < self._tasks.qsize() and self._threads < self._limit:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            body, loop, future = self._tasks.get()
+            with self._lock:
+                self._idle -= 1
+            result: Any = None
+            fault: BaseException | None = None
+            try:
+                result = body()
+            except BaseException as error:
+                fault = error
+            try:
+                loop.call_soon_threadsafe(_settle, future, result, fault)
+            except RuntimeError:
+                continue  # the loop is closed: nobody waits any more
+
+
+def _settle(future: asyncio.Future[Any], result: Any, fault: BaseException | None) -> None:
+    if future.done():
+        return
+    if fault is None:
+        future.set_result(result)
+    else:
+        future.set_exception(fault)

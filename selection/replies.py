@@ -1,0 +1,109 @@
+"""Reads a reply of the selection trajectory: free thoughts, then exactly one of a script or a choice.
+
+Small models put code fences inside the tags, say `candidate 2` for `2`, or mention a tag in their thoughts. Those are
+read as meant; anything ambiguous goes back to the model with what was wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.llm.messages import Reply, StopReason
+from sandbox.api import Language, Script
+
+_THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_ONE_LINE = r"^[ \t]*<script>(?P<line>[^\n]+?)</script>[ \t]*$"
+_BLOCK = r"^[ \t]*<script>[ \t]*\n(?P<block>.*?)^[ \t]*</script>[ \t]*$"
+_SCRIPT = re.compile(f"{_ONE_LINE}|{_BLOCK}", re.DOTALL | re.MULTILINE)
+_CHOICE = re.compile(r"<choose>(.*?)</choose>", re.DOTALL)
+_ID = re.compile(r"(?:candidate)?\s*#?\s*([0-9]+)\.?", re.IGNORECASE)
+_CODE_FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)^[ \t]*```\s*\Z", re.DOTALL | re.MULTILINE)
+
+
+class Fault(StrEnum):
+    """Why a reply cannot be acted on."""
+
+    NOTHING = "nothing"  # neither a script nor a choice
+    BOTH = "both"
+    SEVERAL_SCRIPTS = "several scripts"
+    SEVERAL_CHOICES = "several choices"
+    EMPTY_SCRIPT = "empty script"
+    UNCLOSED = "unclosed"
+    UNKNOWN_ID = "unknown id"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class NewScript:
+    """Run this on the original and on all finalists."""
+
+    script: Script
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Candidate `number` is the winner; the first is 1."""
+
+    number: int
+    argument: str
+    """The thoughts before the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The reply goes back with what was wrong."""
+
+    fault: Fault
+    said: str = ""
+    """The id that is none, for UNKNOWN_ID."""
+
+
+Action = NewScript | Choice | Malformed
+
+
+def parse(reply: Reply, finalists: int, language: Language = "python") -> Action:
+    """The action of a reply; candidates are numbered 1 to `finalists`.
+
+    A reply that was cut at its length limit counts if its action is whole, and is TRUNCATED otherwise.
+    """
+    action = _parse(reply.text, finalists, language)
+    if isinstance(action, Malformed) and reply.stop_reason is StopReason.LENGTH:
+        return Malformed(Fault.TRUNCATED)
+    return action
+
+
+def _parse(text: str, finalists: int, language: Language) -> Action:
+    text = _THINKING.sub("", text).replace("\r\n", "\n")
+    scripts = [match["block"] if match["line"] is None else match["line"] for match in _SCRIPT.finditer(text)]
+    rest = _SCRIPT.sub("", text)
+    choices = list(dict.fromkeys(said.strip() for said in _CHOICE.findall(rest)))
+    match len(scripts), len(choices):
+        case 0, 0:
+            opened = re.search(r"^[ \t]*<(script|choose)>", rest, re.MULTILINE)
+            return Malformed(Fault.UNCLOSED if opened else Fault.NOTHING)
+        case 1, 0:
+            return _script(scripts[0], language)
+        case 0, 1:
+            return _choice(choices[0], _CHOICE.split(rest)[0].strip(), finalists)
+        case 0, _:
+            return Malformed(Fault.SEVERAL_CHOICES)
+        case _, 0:
+            return Malformed(Fault.SEVERAL_SCRIPTS)
+    return Malformed(Fault.BOTH)
+
+
+def _script(body: str, language: Language) -> NewScript | Malformed:
+    fenced = _CODE_FENCE.match(body)
+    code = (fenced[1] if fenced else body).strip("\n")
+    if not code.strip():
+        return Malformed(Fault.EMPTY_SCRIPT)
+    return NewScript(Script(f"{code}\n", language))
+
+
+def _choice(said: str, argument: str, finalists: int) -> Choice | Malformed:
+    match = _ID.fullmatch(said)
+    if match and 1 <= int(match[1]) <= finalists:
+        return Choice(int(match[1]), argument)
+    return Malformed(Fault.UNKNOWN_ID, said)

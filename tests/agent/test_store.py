@@ -1,0 +1,134 @@
+"""The run directory: atomic files, a manifest that guards its settings, a lock that says who holds it."""
+
+import json
+import multiprocessing
+import os
+
+import pytest
+
+from agent.llm.messages import Message, Part, Request
+from agent.store import Parts, Run, journal_path, write_json, write_text
+from sandbox.errors import InputError, StoreError
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "runs" / "first")
+
+
+def test_layout_can_be_followed_by_listing_a_folder(tmp_path):
+    places = [("relevance", 0), ("ranking", 0), ("testing", 3), ("editing", 3), ("selection", 0)]
+    assert [str(journal_path(tmp_path, *place).relative_to(tmp_path)) for place in places] == [
+        "01_context/relevance.jsonl",
+        "01_context/ranking.jsonl",
+        "02_testing/3.jsonl",
+        "03_editing/3.jsonl",
+        "05_selection.jsonl",
+    ]
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_no_scrap(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    write_text(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [left.name for left in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_parts_are_stored_once_per_digest(tmp_path):
+    parts = Parts(tmp_path)
+    for step in ("one", "two"):
+        parts.keep(Request((Message("system", (Part("files", "shared"),)), Message("user", (Part("step", step),)))))
+    stored = sorted(path.read_text() for path in tmp_path.glob("*/*.txt"))
+    assert stored == ["one", "shared", "two"]
+    assert parts.text(Part("files", "shared").digest) == "shared"
+    assert parts.text("0" * 64) is None
+
+
+def test_manifest_of_the_same_settings_is_taken_up_again(run):
+    run.check({"settings": {"samples": 3}})
+    run.begin({"settings": {"samples": 3, "workers": 2}})
+    created = run.manifest()["created"]
+    run.check({"settings": {"samples": 3, "workers": 8}})
+    run.begin({"settings": {"samples": 3, "workers": 8}})
+    assert run.manifest() == {"format": 1, "created": created, "settings": {"samples": 3, "workers": 2}}
+
+
+def test_other_settings_are_refused_by_name(run):
+    run.begin({"settings": {"samples": 3, "context_tokens": 5}})
+    with pytest.raises(InputError, match=r"another context-tokens: 5, not 6") as caught:
+        run.check({"settings": {"samples": 3, "context_tokens": 6}})
+    assert "runoff resume first" in caught.value.hint
+
+
+def test_another_format_is_refused(run):
+    write_json(run.path / "manifest.json", {"format": 99, "settings": {}})
+    with pytest.raises(InputError, match="format 99"):
+        run.manifest()
+
+
+def test_unknown_run_names_those_that_are_there(run):
+    run.begin({"settings": {}})
+    with pytest.raises(InputError) as caught:
+        Run.find("frist", run.path.parent)
+    assert "first" in caught.value.hint
+    assert Run.find("first", run.path.parent).path == run.path
+    assert Run.find(str(run.path), run.path.parent / "elsewhere").path == run.path
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", "", ".", ".."])
+def test_instance_ids_cannot_leave_the_run(run, name):
+    with pytest.raises(InputError):
+        run.instance(name)
+
+
+def hold(path, held, release):
+    with Run(path).lock():
+        held.set()
+        release.wait(20)
+
+
+def test_a_second_process_is_told_who_holds_the_run(run):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(run.path, held, release))
+    process.start()
+    try:
+        assert held.wait(20)
+        with pytest.raises(InputError, match=f"in use by process {process.pid}"), run.lock():
+            pass
+    finally:
+        release.set()
+        process.join(20)
+    with run.lock():
+        assert json.loads((run.path / "owner.json").read_text())["pid"] == os.getpid()
+
+
+def test_a_killed_holder_leaves_no_lock_behind(run):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(run.path, held, release))
+    process.start()
+    assert held.wait(20)
+    process.kill()
+    process.join(20)
+    with run.lock():
+        pass
+
+
+def test_predictions_leave_out_what_has_no_patch(run):
+    run.begin({"settings": {}})
+    for name, patch in (("solved", "diff --git a/x b/x\n"), ("unsolved", ""), ("unfinished", "")):
+        store = run.instance(name)
+        store.write("instance.json", {})
+        if patch:
+            write_text(store.path / "patch.diff", patch)
+        if name != "unfinished":
+            store.write("result.json", {"reason": "no candidate is left"})
+    run.write_predictions("runoff")
+    rows = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
+    assert rows == [{"instance_id": "solved", "model_name_or_path": "runoff", "model_patch": "diff --git a/x b/x\n"}]
+    unresolved = json.loads((run.path / "unresolved.json").read_text())
+    assert unresolved == {"unsolved": "no candidate is left", "unfinished": "unfinished"}

@@ -1,0 +1,125 @@
+"""`runoff solve` and `show` from outside: a real repository, real executions, a person for a model."""
+
+import json
+import subprocess
+from collections import Counter
+
+import pytest
+
+
+def fixed(repository):
+    """What the repository's slug gives now."""
+    code = "from texttools import slug; print(slug('A  B'))"
+    return subprocess.run(["python3", "-c", code], cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
+def test_an_issue_becomes_the_patch_that_won(runoff, person, repository, solve_arguments, sandbox):
+    code, out, err = runoff(*solve_arguments, "--sandbox", sandbox, "--apply")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "patch: runs/first/" + next(iter(runoff.instances())) + "/patch.diff"
+    assert fixed(repository) == "a-b"
+    result = runoff.result()
+    assert result["selection"]["vote_took_place"] is True
+    assert {entrant["votes"] for entrant in result["selection"]["candidates"]} == {1, 0}
+    assert [standing["status"] for standing in result["selection"]["standings"]].count("votes") == 1
+    assert Counter(key["stage"] for key in person.answered) == {
+        "relevance": 3, "testing": 6, "editing": 6, "selection": 1,
+    }  # fmt: skip
+
+
+def test_show_says_why_this_patch_won(runoff, solve_arguments):
+    runoff(*solve_arguments)
+    code, out, _ = runoff("show", "first")
+    assert code == 0
+    for said in ("3 files judged", "1 relevant", "testing 0", "editing 2", "relevance", "no issue", "text.lower().split()"):
+        assert said in " ".join(out.split()), said
+    code, out, _ = runoff("show", "first", "--json")
+    assert json.loads(out) == runoff.result()
+
+
+def test_the_run_folder_can_be_followed_by_listing_it(runoff, solve_arguments):
+    runoff(*solve_arguments)
+    folder = runoff.folder / "runs" / "first"
+    assert sorted(path.name for path in (folder / next(iter(runoff.instances()))).iterdir()) == [
+        "01_context", "02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl",
+        "executions.jsonl", "instance.json", "patch.diff", "result.json",
+    ]  # fmt: skip
+    row = json.loads((folder / "predictions.jsonl").read_text())
+    assert row["model_patch"] == (folder / row["instance_id"] / "patch.diff").read_text()
+
+
+def test_json_and_output(runoff, solve_arguments):
+    code, out, _ = runoff(*solve_arguments, "--json", "--output", "won.diff")
+    assert code == 0
+    assert json.loads(out)["patch_file"] == "won.diff"
+    assert (runoff.folder / "won.diff").read_text().startswith("diff --git a/texttools/slug.py")
+
+
+def test_apply_refuses_on_conflict_and_changes_nothing(runoff, repository, solve_arguments):
+    (repository / "texttools" / "slug.py").write_text("def slug(text):\n    return text\n")
+    code, _, err = runoff(*solve_arguments, "--apply")
+    assert code == 2
+    assert "conflicts with the work tree" in err
+    assert (repository / "texttools" / "slug.py").read_text() == "def slug(text):\n    return text\n"
+    assert "dirty" in err or "changed" in err
+
+
+def test_a_replay_gives_the_same_patch_and_says_what_drifted(runoff, solve_arguments, person):
+    runoff(*solve_arguments)
+    asked = len(person.answered)
+    replayed = [*solve_arguments, "--model", "replay:first", "--run", "second"]
+    code, _, err = runoff(*replayed)
+    assert code == 0, err
+    assert "differs" not in err
+    assert runoff.result("second")["patch"] == runoff.result("first")["patch"]
+    assert len(person.answered) == asked
+
+
+def test_a_replay_of_another_issue_stops(runoff, solve_arguments, repository):
+    runoff(*solve_arguments)
+    code, _, err = runoff(
+        *solve_arguments, "--model", "replay:first", "--run", "second", "--issue", "Something else is wrong with slug."
+    )
+    assert code == 2
+    assert "error:" in err
+
+
+def test_stages_end_where_they_are_told(runoff, solve_arguments, person):
+    code, out, _ = runoff(*solve_arguments, "--stages", "context")
+    assert (code, out.splitlines()[0]) == (0, "no patch: ended after context, as asked")
+    assert {key["stage"] for key in person.answered} == {"relevance"}
+
+
+def test_dry_run_spends_nothing(runoff, solve_arguments, person):
+    code, out, _ = runoff(*solve_arguments, "--model", "anthropic:claude-sonnet-4-5", "--dry-run", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert (report["files"], report["left_out"]["test"]) == (3, 1)
+    assert all(stage["dollars"] > 0 and stage["most_dollars"] >= stage["dollars"] for stage in report["stages"])
+    assert person.answered == []
+    assert not (runoff.folder / "runs").exists()
+
+
+def test_dry_run_of_a_model_without_a_price_says_unknown_and_not_zero(runoff, solve_arguments):
+    code, out, _ = runoff(*solve_arguments, "--dry-run", "--json")
+    assert code == 0
+    assert {stage["dollars"] for stage in json.loads(out)["stages"]} == {None}
+
+
+def test_settings_are_shown_with_their_sources(runoff, solve_arguments):
+    (runoff.folder / "runoff.toml").write_text("turns = 5\n")
+    code, out, _ = runoff(*solve_arguments, "--show-settings", RUNOFF_FINALISTS="4")
+    lines = [line.split(maxsplit=2) for line in out.splitlines()]
+    assert code == 0
+    assert ["turns", "5", "runoff.toml: turns"] in lines
+    assert ["finalists", "4", "variable RUNOFF_FINALISTS"] in lines
+
+
+def test_help_has_an_example_for_each_command(runoff):
+    _, out, _ = runoff("--help")
+    for command in ("solve", "resume", "show", "doctor"):
+        assert command in out
+        assert f"Example: runoff {command}" in " ".join(runoff(command, "--help")[1].split())
+    for later in ("batch", "ensemble", "evaluate", "serve"):
+        assert later not in out.split()

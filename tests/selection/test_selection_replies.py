@@ -1,0 +1,80 @@
+"""Replies of the selection trajectory: what is read as meant, and what goes back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.llm.messages import Reply, StopReason
+from selection.replies import Choice, Fault, Malformed, NewScript, parse
+
+
+def read(text: str, stop: StopReason = StopReason.END):
+    return parse(Reply(text, stop_reason=stop), finalists=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("thoughts\n<script>\nprint(1)\n</script>", "print(1)\n"),
+        ("<script>\n```python\nprint(1)\n```\n</script>\nmore thoughts", "print(1)\n"),
+        ("```\n<script>\nprint(1)\n</script>\n```", "print(1)\n"),
+        ("<script>print(1)</script>", "print(1)\n"),
+        ("I send a <script> now.\r\n<script>\r\nprint(1)\r\n</script>\r\n", "print(1)\n"),
+        ("<script>\nprint('<choose>1</choose>')\n</script>", "print('<choose>1</choose>')\n"),
+        ("<script>\nx = '<script>a</script>' + ''\n</script>", "x = '<script>a</script>' + ''\n"),
+        ("\n<think>\n<script>\ndraft\n</script>\n</think>\n<script>\nprint(1)\n</script>", "print(1)\n"),
+        ("<script>\nif 1:\n    print(1)\n\nprint(2)\n</script>", "if 1:\n    print(1)\n\nprint(2)\n"),
+    ],
+)
+def test_a_script(text, script):
+    action = read(text)
+    assert isinstance(action, NewScript)
+    assert action.script.text == script
+
+
+@pytest.mark.parametrize("said", ["2", " 2\n", "candidate 2", "Candidate #2", "2."])
+def test_a_choice(said):
+    assert read(f"It is right.\n\n<choose>{said}</choose>\n") == Choice(2, "It is right.")
+
+
+@pytest.mark.parametrize("said", ["0", "4", "all", "", "-1", "1 or 2", "\u0662"])
+def test_an_id_that_is_none_is_no_choice(said):
+    assert read(f"<choose>{said}</choose>") == Malformed(Fault.UNKNOWN_ID, said)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", Fault.NOTHING),
+        ("I would choose 2.", Fault.NOTHING),
+        ("<script>\nprint(1)\n", Fault.UNCLOSED),
+        ("<choose>2", Fault.UNCLOSED),
+        ("<script>\n\n</script>", Fault.EMPTY_SCRIPT),
+        ("<script>\n```python\n```\n</script>", Fault.EMPTY_SCRIPT),
+        ("<script>\n1\n</script>\n<choose>1</choose>", Fault.BOTH),
+        ("<script>\n1\n</script>\n<script>\n2\n</script>", Fault.SEVERAL_SCRIPTS),
+        ("<choose>1</choose> or <choose>2</choose>", Fault.SEVERAL_CHOICES),
+    ],
+)
+def test_what_cannot_be_acted_on(text, fault):
+    assert read(text) == Malformed(fault)
+
+
+def test_a_choice_that_is_repeated_is_one_choice():
+    assert read("<choose>1</choose>\n<choose>1</choose>") == Choice(1, "")
+
+
+def test_a_cut_reply_is_told_apart_unless_its_action_is_whole():
+    assert read("<script>\nprint(1)\n", StopReason.LENGTH) == Malformed(Fault.TRUNCATED)
+    assert read("<think>perhaps <choose>1</choose>", StopReason.LENGTH) == Malformed(Fault.TRUNCATED)
+    assert read("<choose>1</choose> because of", StopReason.LENGTH) == Choice(1, "")
+
+
+@given(st.text(alphabet="<>/scriptchoose123 \n`"))
+def test_any_text_is_read(text):
+    action = read(text)
+    assert isinstance(action, NewScript | Choice | Malformed)
+    if isinstance(action, Choice):
+        assert 1 <= action.number <= 3
