@@ -125,6 +125,10 @@ class Session:
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
         self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
+        if dirty := self.repository.dirty:
+            self._progress.note(
+                f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used"
+            )
         specs = self._specs()
         manifest = self._manifest(specs)
         existed = run.path.exists()
@@ -193,6 +197,7 @@ class Session:
             prices=prices,
             replay=self._replay,
             on_repeat=self._tell_repeat,
+            seed=self.settings.seed,
         )
 
     def _replay(self, spec: ModelSpec) -> Client:

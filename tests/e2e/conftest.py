@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -68,8 +69,9 @@ def repository(tmp_path):
     return folder
 
 
-def answer(key, turn):
-    """What the person says, by stage, sample and turn: three samples, two of them right, one of which is longer."""
+def answer(request, turn):
+    """What the person says: of three samples two are right, one of these being longer; one script is blind."""
+    key = request["key"]
     sample = key["sample"]
     match key["stage"]:
         case "relevance":
@@ -85,7 +87,10 @@ def answer(key, turn):
         case "editing":
             return edit((RIGHT, LONGER, WRONG)[sample]) if turn == 1 else "<done>"
         case "selection":
-            return "Both are right; the first is plainer.\n<choose>1</choose>"
+            candidates = re.findall(
+                r'<candidate number="(\d+)">(.*?)</candidate>', request["messages"][0]["content"], re.DOTALL
+            )
+            return f"It is the plainest that is right.\n<choose>{next(name for name, diff in candidates if RIGHT in diff)}</choose>"
 
 
 @dataclass
@@ -128,7 +133,7 @@ class Person:
                     continue
                 turn = 1 + sum(message["role"] == "assistant" for message in request["messages"])
                 scrap = reply.with_suffix(".tmp")
-                scrap.write_text(self.say(request["key"], turn))
+                scrap.write_text(self.say(request, turn))
                 scrap.rename(reply)
                 self.answered.append(request["key"])
 
