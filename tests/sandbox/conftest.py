@@ -143,3 +143,14 @@ def alive() -> Callable[[str], bool]:
         return False
 
     return look
+
+
+@pytest.fixture
+def remove_built() -> Callable[[Environment], None]:
+    """Removes the image of an environment that only one test uses."""
+
+    def remove(built: Environment) -> None:
+        if built.backend == "docker":
+            subprocess.run(["docker", "rmi", "-f", built.location], check=False, capture_output=True)
+
+    return remove
