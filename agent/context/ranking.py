@@ -160,9 +160,7 @@ class _Judge:
     def __init__(self, settings: RankingSettings, issue: str, repository: str) -> None:
         self._settings = settings
         instructions = Part("instructions", render("ranking_instructions", repository=repository) + "\n\n")
-        self._shared = Message(
-            "system", (instructions, Part("issue", render("ranking_issue", issue=issue) + "\n", cache=True))
-        )
+        self._shared = Message("system", (instructions, Part("issue", render("ranking_issue", issue=issue), cache=True)))
 
     async def rank(self, flow: Flow, *, files: Sequence[RelevantFile], number: int) -> list[_Answer]:
         """The group's ranking, in halves if the model cannot take it whole."""

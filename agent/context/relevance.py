@@ -170,12 +170,12 @@ class _Reader:
 def _shared(issue: str, repository: str) -> Message:
     """What every question begins with, byte for byte."""
     instructions = Part("instructions", render("relevance_instructions", repository=repository) + "\n\n")
-    return Message("system", (instructions, Part("issue", render("relevance_issue", issue=issue) + "\n", cache=True)))
+    return Message("system", (instructions, Part("issue", render("relevance_issue", issue=issue), cache=True)))
 
 
 def _question(path: str, piece: Piece) -> tuple[Part, ...]:
     text = render("relevance_file", path=path, text=piece.text, part=piece.place)
-    return Part("file", text + "\n\n"), Part("step", render("relevance_step", path=path))
+    return Part("file", text.rstrip("\n") + "\n\n"), Part("step", render("relevance_step"))
 
 
 def _join(verdicts: Sequence[_Verdict], extra: int = 0) -> _Verdict:

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from rapidfuzz import fuzz, process
 
-from agent.edits.match import Miss, Region, bare, occurrences, split_lines
+from agent.edits.lines import bare, split_lines
+from agent.edits.match import Miss, Region, occurrences
 from agent.edits.types import EditFault, FaultKind, Lines, Nearest, Replace
 from agent.prompts.render import fence, render
 

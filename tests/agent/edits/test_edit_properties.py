@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from agent.edits import interpret
 from agent.edits.diff import Change, diff_of
-from agent.edits.match import Region, occurrences, replaced, split_lines
+from agent.edits.lines import split_lines
+from agent.edits.match import Region, occurrences, replaced
 from agent.repository import Repository
 from sandbox.api import Patch
 

@@ -12,6 +12,7 @@ FILES = {
     "doc.rst": "Title\n=======\n\nText\n",
     "dos.py": b"a = 1\r\nb = 2\r\nc = 3\r\n",
     "end.py": "a = 1\nb = 2",
+    "fenced.py": '"""\n```\n\n"""\n',
     "latin.py": b"# coding: latin-1\nx = '\xe9'\n",
     "markup.py": "x = '<file>'\ny = 1\n",
 }
@@ -79,6 +80,8 @@ def test_blocks_apply_to_the_original(applied):
         (block("markup.py", "x = '&lt;file>'", "x = '&lt;file path>'"), {"markup.py": b"x = '<file path>'\ny = 1\n"}),
         (block("app/other.py", "def elsewhere():  \n    return 3", "def elsewhere():  \n    return 4"), {"app/other.py": b"def elsewhere():\n    return 4\n"}),
         (block("app/other.py", "\n    return 3\n", "\n    return 5\n"), {"app/other.py": b"def elsewhere():\n    return 5\n"}),
+        (block("app/other.py", "```python\n    return 3\n```", "```\n    return 6\n```"), {"app/other.py": b"def elsewhere():\n    return 6\n"}),
+        (block("fenced.py", "```\n", "```\n\nx = 1\n```"), {"fenced.py": b'"""\n```\n\nx = 1\n```\n"""\n'}),
         ("<<<<<<< SEARCH app/other.py\n    return 3\n=======\n>>>>>>> REPLACE", {"app/other.py": b"def elsewhere():\n"}),
     ],
 )  # fmt: skip
