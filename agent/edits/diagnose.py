@@ -8,7 +8,7 @@ from itertools import pairwise
 from rapidfuzz import fuzz, process
 
 from agent.edits.lines import bare, split_lines
-from agent.edits.match import Miss, Region, occurrences
+from agent.edits.match import Miss, Region, as_shown, occurrences
 from agent.edits.types import EditFault, FaultKind, Lines, Nearest, Replace
 from agent.prompts.render import fence, render
 
@@ -39,12 +39,12 @@ def miss_fault(
     if (at := _ignoring_space(miss.search, lines)) is not None:
         message = "the lines are in the file, but indentation or blank lines differ; copy them exactly as shown"
         return fault(FaultKind.WHITESPACE, message, _shown(edit.path, lines, *at))
-    if any(line.strip() for line in miss.replace) and occurrences(miss.replace, lines, str.rstrip):
+    if any(line.strip() for line in miss.replace) and occurrences(miss.replace, lines, as_shown):
         message = "the new lines are in the original file already, and the lines to find are not: is this change needed?"
         return fault(FaultKind.ALREADY_APPLIED, message)
     nearest = nearest_lines(edit.path, miss.search, lines)
     for path in others:
-        if path != edit.path and occurrences(miss.search, [bare(line) for line in split_lines(read(path))], str.rstrip):
+        if path != edit.path and occurrences(miss.search, [bare(line) for line in split_lines(read(path))], as_shown):
             return fault(FaultKind.NOT_FOUND, f"the lines are not in this file, but they are in `{path}`", nearest, path)
     message = "the lines are not in the file; they must be whole lines, copied exactly from the original file"
     return fault(FaultKind.NOT_FOUND, message, nearest)
