@@ -11,11 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from agent.repository import SourceFile
+from sandbox.errors import InputError
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\da-zA-Z_]+")
 _PATH_WEIGHT = 5  # a word in the path counts as often as so many in the content
 _OTHER = 0  # the id of every word that the issue does not have; it counts for a document's length
+
+
+def keep_from(spec: str) -> int | None:
+    """K of `bm25:K`; None for an empty spec, which is no sieve. Raises InputError for anything else."""
+    if not spec:
+        return None
+    found = re.fullmatch(r"bm25:([1-9]\d{0,6})", spec)
+    if found is None:
+        raise InputError(
+            f"unknown prefilter '{spec}'", where="--prefilter", hint="give --prefilter bm25:K, such as bm25:200"
+        )
+    return int(found[1])
 
 
 def words(text: str) -> Iterator[str]:

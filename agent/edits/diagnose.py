@@ -7,15 +7,16 @@ from itertools import pairwise
 
 from rapidfuzz import fuzz, process
 
-from agent.edits.lines import bare, split_lines
 from agent.edits.match import Miss, Region, as_shown, occurrences
 from agent.edits.types import EditFault, FaultKind, Lines, Nearest, Replace
+from agent.lines import bare, split_lines
 from agent.prompts.render import fence, render
 
 _ECHO = 40  # search lines that are repeated to the model
 _AROUND = 3  # lines before and after the nearest ones
 _WINDOW = 60  # of the nearest lines that are shown
 _WIDTH = 300  # characters of a line that are shown
+_SHOWN = 4000  # characters of an echo or of near lines
 _COMPARED = 8_000_000  # characters that one search by edit distance may look at
 _ALIKE = 40.0  # per cent below which lines are not called near
 _PLACES = 10  # of ambiguous lines that are named
@@ -52,6 +53,7 @@ def miss_fault(
 
 def nearest_lines(path: str, search: Lines, lines: Sequence[str]) -> Nearest | None:
     """The lines of the file with the smallest edit distance to the search, with a few lines around them."""
+    search = search[:_ECHO]
     size = max(1, min(len(search), len(lines)))
     wanted = "\n".join(line.strip() for line in search)
     if not lines or not wanted.strip():
@@ -118,9 +120,11 @@ def feedback(faults: Sequence[EditFault], blocks: Sequence[int], shown: dict[str
 
 
 def clip(lines: Sequence[str], limit: int) -> str:
-    """Lines as one text, bounded in number and width."""
+    """Lines as one text, bounded in number, width and all."""
     shown = [line if len(line) <= _WIDTH else line[:_WIDTH] + " ..." for line in lines[:limit]]
-    return "\n".join(shown) + (f"\n... ({len(lines) - limit} more lines)" if len(lines) > limit else "")
+    while len(shown) > 1 and sum(map(len, shown)) > _SHOWN:
+        shown.pop()
+    return "\n".join(shown) + (f"\n... ({len(lines) - len(shown)} more lines)" if len(lines) > len(shown) else "")
 
 
 def _ignoring_space(search: Lines, lines: Sequence[str]) -> tuple[int, int] | None:

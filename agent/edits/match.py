@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.edits.lines import bare, split_lines, unfenced
+from agent.edits.fences import unfenced
 from agent.edits.types import Lines, Replace
+from agent.lines import bare, split_lines
 from agent.prompts.render import neutralize
 
 _TAG = "file"  # what `agent.context.packing.render_file` fences with

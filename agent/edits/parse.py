@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agent.edits.lines import FENCE, unfenced
+from agent.edits.fences import FENCE, unfenced
 from agent.edits.types import Create, Delete, Edit, EditFault, FaultKind, Lines, Replace, Rewrite
 from sandbox.api import WORKDIR
 

@@ -169,8 +169,17 @@ def test_a_long_file_outside_the_context_is_shown_around_the_place(make_reposito
 
 
 def test_feedback_is_bounded(faults):
-    huge = "".join(block("app/main.py", f"nope {number}" + "x" * 5000, "y") for number in range(50))
+    huge = "".join(block("app/main.py", f"nope {number}" + "x\n" * 5000 + "y" * 5000, "y") for number in range(50))
     assert len(faults(huge).feedback) < 20_000
+
+
+def test_many_files_outside_the_context_share_the_room(make_repository):
+    files = {f"f{number}.py": "x = 1\n" * 1000 for number in range(9)}
+    text = "".join(block(path, "y", "z") for path in files)
+    result = interpret(text, repository=make_repository(files), context_paths=[], shown_chars=4000)
+    assert result.shown == ("f0.py", "f1.py", "f2.py", "f3.py")
+    assert len(result.faults) == 9
+    assert len(result.feedback) < 8000
 
 
 def test_symbolic_links_are_left_alone(make_tree, git):

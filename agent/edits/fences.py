@@ -1,4 +1,4 @@
-"""Lines as git sees them, and code fences that a model puts around them out of habit."""
+"""Code fences that a model puts around lines out of habit."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from agent.edits.types import Lines
 
 FENCE = re.compile(r"^\s*(```+|~~~+)[\w+.-]*\s*$")
 _PROSE = (".md", ".markdown", ".mdx", ".rst", ".txt")
-
-
-def split_lines(text: str) -> list[str]:
-    """Lines with their ends; only a line feed ends a line, as in git."""
-    lines = text.split("\n")
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-
-
-def bare(line: str) -> str:
-    """A line without its end."""
-    return line.removesuffix("\n").removesuffix("\r")
 
 
 def unfenced(lines: Lines, path: str) -> Lines:
