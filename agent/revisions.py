@@ -5,8 +5,8 @@ A URL is cloned bare into a cache and fetched again when a revision is missing t
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -85,7 +85,8 @@ def open_url(url: str, revision: str, cache: Path) -> Repo:
     with FileLock(f"{folder}.lock"):
         try:
             if not folder.exists():
-                partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+                partial = folder.with_name(f"{folder.name}.partial")
+                shutil.rmtree(partial, ignore_errors=True)  # of a clone that was killed; the lock is ours
                 git.Repo.clone_from(url, partial, bare=True, env=quiet).close()
                 partial.rename(folder)
                 return git.Repo(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.lines import split_lines
 from agent.llm.tokens import estimate
 
 
@@ -20,11 +21,11 @@ class Piece:
     @classmethod
     def whole(cls, text: str) -> Piece:
         """All of a file."""
-        return cls(text, "", 1, len(_lines(text)))
+        return cls(text, "", 1, len(split_lines(text)))
 
     def halves(self) -> tuple[Piece, ...]:
         """The piece in two; a single line is cut in its middle. Nothing if there is nothing to cut."""
-        lines = _lines(self.text)
+        lines = split_lines(self.text)
         if len(lines) > 1:
             middle = len(lines) // 2
             return (
@@ -42,7 +43,7 @@ def split(text: str, tokens: int, overlap: int) -> list[Piece]:
 
     The overlap gives way where it would take more than half of a piece. A line that is longer than a piece is cut.
     """
-    lines = [(number, part) for number, line in enumerate(_lines(text), 1) for part in _parts(line, tokens)]
+    lines = [(number, part) for number, line in enumerate(split_lines(text), 1) for part in _parts(line, tokens)]
     costs = [estimate(part) for _, part in lines]
     total = lines[-1][0] if lines else 0
     pieces: list[Piece] = []
@@ -64,12 +65,6 @@ def split(text: str, tokens: int, overlap: int) -> list[Piece]:
 def _piece(lines: list[str], first: int, total: int, last: int | None = None) -> Piece:
     last = first + len(lines) - 1 if last is None else last
     return Piece("".join(lines), f"{first}-{last} of {total}", first, total)
-
-
-def _lines(text: str) -> list[str]:
-    """Lines with their ends; only a line feed ends one, as in git."""
-    lines = text.split("\n")
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
 def _parts(line: str, tokens: int) -> list[str]:

@@ -53,7 +53,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     """One ranking's relative ranks, from 0 for the first; None if the answer could not be read."""
 
     ranks: Mapping[str, float] | None
@@ -68,7 +68,7 @@ async def rank(
     if len(files) < 2:  # noqa: PLR2004  one file has one order
         return Ranking(tuple(file.path for file in files), 0, 0, fallback=False)
     judge = _Judge(settings, issue, repository)
-    bodies: list[Callable[[Flow], Awaitable[list[_Answer]]]] = [
+    bodies: list[Callable[[Flow], Awaitable[list[Answer]]]] = [
         partial(judge.rank, files=group, number=number)
         for group in _groups(files, settings.notes_tokens)
         for number in range(settings.rankings)
@@ -77,7 +77,7 @@ async def rank(
     return merge([file.path for file in files], answers)
 
 
-def merge(paths: Sequence[str], answers: Sequence[_Answer]) -> Ranking:
+def merge(paths: Sequence[str], answers: Sequence[Answer]) -> Ranking:
     """Order by mean relative rank over the readable answers that were asked about a file; ties by path.
 
     A file that an answer leaves out has rank 1.0 there; one without any readable answer comes after all others.
@@ -93,7 +93,7 @@ def merge(paths: Sequence[str], answers: Sequence[_Answer]) -> Ranking:
     return Ranking((*ranked, *rest), sum(answer.invented for answer in answers), unparsed, fallback=bool(rest))
 
 
-def read_ranking(text: str, known: Sequence[str]) -> _Answer:
+def read_ranking(text: str, known: Sequence[str]) -> Answer:
     """The list of an answer: strict JSON or Python, fenced or bare, text around it, also one that was cut off.
 
     Of several lists the one with most known paths counts, of equals the last.
@@ -102,10 +102,10 @@ def read_ranking(text: str, known: Sequence[str]) -> _Answer:
     allowed = set(known)
     best = max(reversed(lists), key=lambda listed: len(allowed.intersection(listed)), default=None)
     if best is None or not allowed.intersection(best):
-        return _Answer(None, len(set(best or [])))
+        return Answer(None, len(set(best or [])))
     named = list(dict.fromkeys(path for path in best if path in allowed))
     ranks = {path: named.index(path) / len(named) if path in named else 1.0 for path in known}
-    return _Answer(ranks, len(set(best) - allowed))
+    return Answer(ranks, len(set(best) - allowed))
 
 
 def _lists(text: str) -> Iterator[list[str]]:
@@ -160,17 +160,15 @@ class _Judge:
     def __init__(self, settings: RankingSettings, issue: str, repository: str) -> None:
         self._settings = settings
         instructions = Part("instructions", render("ranking_instructions", repository=repository) + "\n\n")
-        self._shared = Message(
-            "system", (instructions, Part("issue", render("ranking_issue", issue=issue) + "\n", cache=True))
-        )
+        self._shared = Message("system", (instructions, Part("issue", render("ranking_issue", issue=issue), cache=True)))
 
-    async def rank(self, flow: Flow, *, files: Sequence[RelevantFile], number: int) -> list[_Answer]:
+    async def rank(self, flow: Flow, *, files: Sequence[RelevantFile], number: int) -> list[Answer]:
         """The group's ranking, in halves if the model cannot take it whole."""
         try:
             reply = await flow.ask("rank", self._request(_shuffled(files, number)))
         except ContextExceeded:
             if len(files) < 2:  # noqa: PLR2004  nothing to split
-                return [_Answer(None)]
+                return [Answer(None)]
             middle = len(files) // 2
             halves = (files[:middle], files[middle:])
             return [answer for half in halves for answer in await self.rank(flow, files=half, number=number)]

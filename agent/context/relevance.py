@@ -83,7 +83,7 @@ async def judge(
     Effects are keyed by path, piece and blob, so another choice of candidates asks only for what is new. Raises what
     the model's client raises for faults of the infrastructure.
     """
-    reader = _Reader(read, settings or RelevanceSettings(), _shared(issue, repository))
+    reader = _Reader(read, settings or RelevanceSettings(), shared_message(issue, repository))
     names: list[str] = []
     bodies: list[Callable[[Flow], Awaitable[_Verdict]]] = []
     counts: list[int] = []
@@ -167,15 +167,15 @@ class _Reader:
         return Request((self._shared, *messages), temperature=0.0, max_tokens=self.settings.max_tokens)
 
 
-def _shared(issue: str, repository: str) -> Message:
+def shared_message(issue: str, repository: str) -> Message:
     """What every question begins with, byte for byte."""
     instructions = Part("instructions", render("relevance_instructions", repository=repository) + "\n\n")
-    return Message("system", (instructions, Part("issue", render("relevance_issue", issue=issue) + "\n", cache=True)))
+    return Message("system", (instructions, Part("issue", render("relevance_issue", issue=issue), cache=True)))
 
 
 def _question(path: str, piece: Piece) -> tuple[Part, ...]:
     text = render("relevance_file", path=path, text=piece.text, part=piece.place)
-    return Part("file", text + "\n\n"), Part("step", render("relevance_step", path=path))
+    return Part("file", text.rstrip("\n") + "\n\n"), Part("step", render("relevance_step"))
 
 
 def _join(verdicts: Sequence[_Verdict], extra: int = 0) -> _Verdict:

@@ -16,7 +16,8 @@ from agent.edits.types import Create, Delete, Edit, EditFault, FaultKind, Faults
 from sandbox.api import Patch
 
 SHOWN_CHARS = 24_000
-"""Characters of a file outside the context that the feedback shows."""
+"""Characters of files outside the context that the feedback shows, all of them together."""
+_SHOWN_FILES = 4
 
 
 def interpret(
@@ -38,10 +39,16 @@ def interpret(
     if not faults:
         return diff_of(work.changes)
     faults.sort(key=lambda fault: fault.block)
-    searches = {edit.path: edit.halves[0][0] for edit in parsed.edits if isinstance(edit, Replace)}
-    unseen = [fault.path for fault in faults if fault.kind is FaultKind.OUTSIDE_CONTEXT]
-    shown = {path: excerpt(repository.decode(path).text, shown_chars, searches.get(path, ())) for path in unseen}
-    return Faults(feedback(faults, [edit.number for edit in parsed.edits], shown), tuple(faults))
+    shown = _shown(repository, parsed.edits, faults, shown_chars)
+    return Faults(feedback(faults, [edit.number for edit in parsed.edits], shown), tuple(faults), tuple(shown))
+
+
+def _shown(tree: Tree, edits: Sequence[Edit], faults: Sequence[EditFault], limit: int) -> dict[str, str]:
+    """Excerpts of files that the model had not seen, around what it wanted to change."""
+    unseen = list(dict.fromkeys(fault.path for fault in faults if fault.kind is FaultKind.OUTSIDE_CONTEXT))[:_SHOWN_FILES]
+    searches = {edit.path: edit.halves[0][0] for edit in edits if isinstance(edit, Replace)}
+    share = limit // max(1, len(unseen))
+    return {path: excerpt(tree.decode(path).text, share, searches.get(path, ())) for path in unseen}
 
 
 class _Work:

@@ -7,14 +7,16 @@ from itertools import pairwise
 
 from rapidfuzz import fuzz, process
 
-from agent.edits.match import Miss, Region, bare, occurrences, split_lines
+from agent.edits.match import Miss, Region, as_shown, occurrences
 from agent.edits.types import EditFault, FaultKind, Lines, Nearest, Replace
+from agent.lines import bare, split_lines
 from agent.prompts.render import fence, render
 
 _ECHO = 40  # search lines that are repeated to the model
 _AROUND = 3  # lines before and after the nearest ones
 _WINDOW = 60  # of the nearest lines that are shown
 _WIDTH = 300  # characters of a line that are shown
+_SHOWN = 4000  # characters of an echo or of near lines
 _COMPARED = 8_000_000  # characters that one search by edit distance may look at
 _ALIKE = 40.0  # per cent below which lines are not called near
 _PLACES = 10  # of ambiguous lines that are named
@@ -38,12 +40,12 @@ def miss_fault(
     if (at := _ignoring_space(miss.search, lines)) is not None:
         message = "the lines are in the file, but indentation or blank lines differ; copy them exactly as shown"
         return fault(FaultKind.WHITESPACE, message, _shown(edit.path, lines, *at))
-    if any(line.strip() for line in miss.replace) and occurrences(miss.replace, lines, str.rstrip):
+    if any(line.strip() for line in miss.replace) and occurrences(miss.replace, lines, as_shown):
         message = "the new lines are in the original file already, and the lines to find are not: is this change needed?"
         return fault(FaultKind.ALREADY_APPLIED, message)
     nearest = nearest_lines(edit.path, miss.search, lines)
     for path in others:
-        if path != edit.path and occurrences(miss.search, [bare(line) for line in split_lines(read(path))], str.rstrip):
+        if path != edit.path and occurrences(miss.search, [bare(line) for line in split_lines(read(path))], as_shown):
             return fault(FaultKind.NOT_FOUND, f"the lines are not in this file, but they are in `{path}`", nearest, path)
     message = "the lines are not in the file; they must be whole lines, copied exactly from the original file"
     return fault(FaultKind.NOT_FOUND, message, nearest)
@@ -51,6 +53,7 @@ def miss_fault(
 
 def nearest_lines(path: str, search: Lines, lines: Sequence[str]) -> Nearest | None:
     """The lines of the file with the smallest edit distance to the search, with a few lines around them."""
+    search = search[:_ECHO]
     size = max(1, min(len(search), len(lines)))
     wanted = "\n".join(line.strip() for line in search)
     if not lines or not wanted.strip():
@@ -117,9 +120,11 @@ def feedback(faults: Sequence[EditFault], blocks: Sequence[int], shown: dict[str
 
 
 def clip(lines: Sequence[str], limit: int) -> str:
-    """Lines as one text, bounded in number and width."""
+    """Lines as one text, bounded in number, width and all."""
     shown = [line if len(line) <= _WIDTH else line[:_WIDTH] + " ..." for line in lines[:limit]]
-    return "\n".join(shown) + (f"\n... ({len(lines) - limit} more lines)" if len(lines) > limit else "")
+    while len(shown) > 1 and sum(map(len, shown)) > _SHOWN:
+        shown.pop()
+    return "\n".join(shown) + (f"\n... ({len(lines) - len(shown)} more lines)" if len(lines) > len(shown) else "")
 
 
 def _ignoring_space(search: Lines, lines: Sequence[str]) -> tuple[int, int] | None:

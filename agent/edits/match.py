@@ -1,7 +1,7 @@
 """Finds the lines that a block wants to replace: whole lines, exactly once.
 
 Forgiven, because the file's own lines are kept where nothing is replaced and only one reading is left: carriage returns,
-spaces at line ends, blank lines around both halves, and tags that the prompt's fence had to neutralize.
+spaces at line ends, blank lines or code fences around both halves, and tags that the prompt's fence had to neutralize.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from agent.edits.fences import unfenced
 from agent.edits.types import Lines, Replace
+from agent.lines import bare, split_lines
+from agent.prompts.render import neutralize
 
 _TAG = "file"  # what `agent.context.packing.render_file` fences with
 _RAW_TAG = re.compile(rf"<(?=\s*/?\s*{_TAG}\b)", re.IGNORECASE)
@@ -37,35 +40,23 @@ class Miss:
     """Where they are, as line numbers from 0: none, or several."""
 
 
-def split_lines(text: str) -> list[str]:
-    """Lines with their ends; only a line feed ends a line, as in git."""
-    lines = text.split("\n")
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-
-
-def bare(line: str) -> str:
-    """A line without its end."""
-    return line.removesuffix("\n").removesuffix("\r")
-
-
 def locate(edit: Replace, original: str) -> Region | Miss:
     """Where the block applies. Of several readings of the block the longest search that fits counts."""
     lines = [bare(line) for line in split_lines(original)]
-    halves = [tuple(restore(half, original) for half in pair) for pair in edit.halves]
-    first_miss: Miss | None = None
-    for search, replace in reversed(halves):
-        for wanted, new, view in _readings(search, replace):
+    several: Miss | None = None
+    for search, replace in reversed(edit.halves):
+        for wanted, new, view in _readings(search, replace, edit.path):
             found = occurrences(wanted, lines, view)
             if len(found) == 1:
                 last = found[0] + len(wanted)
                 as_is = dict(zip(wanted, lines[found[0] : last], strict=True))
-                return Region(found[0], last, tuple(as_is.get(line, line) for line in new), edit.number)
+                back = restore(new, original)
+                return Region(found[0], last, tuple(as_is.get(a, b) for a, b in zip(new, back, strict=True)), edit.number)
             if found:
-                miss = Miss(search, replace, tuple(found))
-                first_miss = miss if first_miss is None or not first_miss.found else first_miss
+                several = several or Miss(search, replace, tuple(found))
                 break
-    search, replace = halves[0]
-    return first_miss or Miss(search, replace)
+    search, replace = edit.halves[0]
+    return several or Miss(unfenced(search, edit.path), unfenced(replace, edit.path))
 
 
 def occurrences(wanted: Sequence[str], lines: Sequence[str], view: Callable[[str], str] = str) -> list[int]:
@@ -76,6 +67,11 @@ def occurrences(wanted: Sequence[str], lines: Sequence[str], view: Callable[[str
     seen = [view(line) for line in lines]
     size = len(target)
     return [at for at in range(len(seen) - size + 1) if seen[at] == target[0] and seen[at : at + size] == target]
+
+
+def as_shown(line: str) -> str:
+    """A line as a prompt shows it, without spaces at its end."""
+    return neutralize(line.rstrip(), _TAG)
 
 
 def restore(lines: Lines, original: str) -> Lines:
@@ -120,12 +116,15 @@ def _kept(line: str, old: Sequence[str]) -> str:
     return line
 
 
-def _readings(search: Lines, replace: Lines) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:
+def _readings(search: Lines, replace: Lines, path: str) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:
     """The block from the strictest reading to the most forgiving one."""
     yield search, replace, str
     yield search, replace, str.rstrip
+    yield search, replace, as_shown
+    search, replace = unfenced(search, path), unfenced(replace, path)
+    yield search, replace, as_shown
     while search and replace and not search[0].strip() and not replace[0].strip():
         search, replace = search[1:], replace[1:]
     while search and replace and not search[-1].strip() and not replace[-1].strip():
         search, replace = search[:-1], replace[:-1]
-    yield search, replace, str.rstrip
+    yield search, replace, as_shown

@@ -15,13 +15,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agent.edits.fences import FENCE, unfenced
 from agent.edits.types import Create, Delete, Edit, EditFault, FaultKind, Lines, Replace, Rewrite
 from sandbox.api import WORKDIR
 
 _OPEN = re.compile(r"^ {0,3}(?P<mark><{5,9}) ?(?P<verb>SEARCH|NEW|FILE|DELETE)\b:? *(?P<path>.*)$")
 _CLOSE = re.compile(r"^ {0,3}(?P<mark>>{5,9}) ?(?P<verb>REPLACE|END|NEW|FILE|SEARCH)?\b.*$")
 _DIVIDER = re.compile(r"^={5,9}$")
-_FENCE = re.compile(r"^\s*(```+|~~~+)[\w+.-]*\s*$")
 _PATH_LINE = re.compile(r"^[\w./@+-]*[/.][\w./@+-]+$")
 _ECHO = 12  # lines of a malformed block that are shown
 
@@ -109,7 +109,7 @@ def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tup
     if not halves:
         message = "the block has no `=======` line between the lines to find and the lines to put there"
         return _malformed(number, message, lines[at : end + 1], path), end + 1
-    return Replace(number, path, tuple((_unfenced(a, path), _unfenced(b, path)) for a, b in halves)), end + 1
+    return Replace(number, path, tuple(halves)), end + 1
 
 
 def _end(lines: list[str], at: int, mark: str) -> int | None:
@@ -136,22 +136,13 @@ def _halves(body: list[str], mark: str) -> list[tuple[Lines, Lines]]:
 def _whole(verb: str, number: int, path: str, body: list[str], *, closed: str) -> Edit:
     if "REPLACE" in closed and body and _DIVIDER.match(body[0].rstrip()):
         body = body[1:]  # written like a search block with nothing to search for
-    lines = _unfenced(tuple(body), path)
+    lines = unfenced(tuple(body), path)
     return Create(number, path, lines) if verb == "NEW" else Rewrite(number, path, lines)
-
-
-def _unfenced(lines: Lines, path: str) -> Lines:
-    """Without a code fence around all lines; in Markdown and its like a fence is content."""
-    if path.endswith((".md", ".rst", ".txt", ".markdown", ".mdx")) or len(lines) < 2:  # noqa: PLR2004  a fence has two ends
-        return lines
-    if _FENCE.match(lines[0]) and lines[-1].strip() in ("```", "~~~"):
-        return lines[1:-1]
-    return lines
 
 
 def _path_before(lines: list[str], at: int) -> str:
     for line in reversed(lines[max(0, at - 3) : at]):
-        if not line.strip() or _FENCE.match(line):
+        if not line.strip() or FENCE.match(line):
             continue
         path = clean_path(line.lstrip("# "))
         return path if _PATH_LINE.match(path) else ""

@@ -112,11 +112,8 @@ class Faults:
     """What the model is told."""
     faults: tuple[EditFault, ...]
 
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Files outside the context whose text is in the feedback: from now on the model may edit them."""
-        paths = (fault.path for fault in self.faults if fault.kind is FaultKind.OUTSIDE_CONTEXT)
-        return tuple(dict.fromkeys(paths))
+    shown: tuple[str, ...] = ()
+    """Files outside the context whose text is in the feedback: from now on the model may edit them."""
 
 
 class Tree(Protocol):

@@ -105,6 +105,20 @@ def test_what_is_not_a_repository(tmp_path, git):
         Repository.open(tmp_path)
 
 
+def test_a_repository_of_another_user_gets_the_command_that_trusts_it(make_tree, monkeypatch):
+    tree = make_tree(FILES)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(InputError, match="another user") as caught:
+        Repository.open(tree)
+    assert caught.value.hint == f"git config --global --add safe.directory {tree}"
+
+
+def test_a_url_that_cannot_be_reached(tmp_path):
+    with pytest.raises(InfrastructureError, match="cannot fetch") as caught:
+        Repository.open(f"file://{tmp_path}/nothing.git", cache_dir=tmp_path / "cache")
+    assert "check the URL" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [

@@ -1,4 +1,7 @@
-from agent.context.bm25 import nearest, words
+import pytest
+
+from agent.context.bm25 import keep_from, nearest, words
+from sandbox.errors import InputError
 
 FILES = {
     "app/http_server.py": "class HTTPServer:\n    def serve(self): ...\n",
@@ -27,3 +30,10 @@ def test_the_nearest_files_are_kept_in_their_order(make_repository):
     assert kept("anything", 9) == list(FILES)
     assert kept("zebra", 2) == kept("zebra", 2) == ["app/http_server.py", "app/mail.py"]
     assert len(kept("", 2)) == 2
+
+
+def test_the_setting():
+    assert (keep_from(""), keep_from("bm25:20")) == (None, 20)
+    for spec in ("bm25", "bm25:0", "bm25:-1", "tfidf:3", "bm25:x"):
+        with pytest.raises(InputError, match="unknown prefilter"):
+            keep_from(spec)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.context.ranking import RankingSettings, _Answer, merge, rank, read_ranking
+from agent.context.ranking import Answer, RankingSettings, merge, rank, read_ranking
 from agent.context.relevance import RelevantFile
 from agent.llm.errors import ContextExceeded
 
@@ -103,7 +103,7 @@ orders = st.lists(st.permutations(PATHS), min_size=1, max_size=5)
 
 
 def answers_of(lists):
-    return [_Answer({path: order.index(path) / len(order) if path in order else 1.0 for path in PATHS}) for order in lists]
+    return [Answer({path: order.index(path) / len(order) if path in order else 1.0 for path in PATHS}) for order in lists]
 
 
 @given(orders, st.randoms())

@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from agent.context.packing import render_file
 from agent.edits import interpret
 from agent.edits.diff import Change, diff_of
-from agent.edits.match import Region, occurrences, replaced, split_lines
 from agent.repository import Repository
 from sandbox.api import Patch
 
@@ -73,30 +73,33 @@ def test_git_applies_every_diff(before, after):
         assert tree_of(root) == {name: content for name, content in after.items() if content is not None}
 
 
+TAGS = ["x = '</file>'", "<file path='y'>", "&lt;file>", "# < / FILE >"]
+unique = st.lists(st.one_of(words, st.sampled_from(TAGS)), min_size=1, max_size=14, unique=True)
+
+
 @slow
-@given(bodies, st.data())
-def test_a_block_changes_its_lines_and_no_others(content, data):
-    text = content.decode()
-    lines = [line.removesuffix("\n").removesuffix("\r") for line in split_lines(text)]
-    if not lines:
-        return
-    first = data.draw(st.integers(0, len(lines) - 1))
-    last = data.draw(st.integers(first + 1, len(lines)))
-    search = lines[first:last]
+@given(unique, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.data())
+def test_blocks_copied_from_a_prompt_change_their_lines_and_no_others(lines, end, final, data):
+    """The model sees the file as `render_file` shows it, and copies some lines of that."""
+    assume(final or lines[-1])  # else the last line is none
+    end = end if final or len(lines) > 1 else "\n"  # a file without any line end gets line feeds
+    shown = render_file("d/x.py", "\n".join(lines) + "\n").split("\n")[1:-2]
+    cut = data.draw(st.integers(1, len(lines)))
+    ranges = [(0, cut)] if cut == len(lines) else [(0, cut), (cut, len(lines))]
+    assume(all(any(line.strip() for line in shown[a:b]) for a, b in ranges))
     new = data.draw(st.lists(st.sampled_from(["new = 1", "    more", "é"]), min_size=1, max_size=3))
-    if len(occurrences(search, lines)) != 1 or not any(line.strip() for line in search):
-        return
-    block = "\n".join(["<<<<<<<<< SEARCH d/x.py", *search, "=========", *new, ">>>>>>>>> REPLACE"])
+    marks = [
+        ["<<<<<<<<< SEARCH d/x.py", *shown[a:b], "=========", *new, *shown[a:b], ">>>>>>>>> REPLACE"] for a, b in ranges
+    ]
+    expected = [line for a, b in ranges for line in [*new, *lines[a:b]]]
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        committed(root, {"d/x.py": content})
+        committed(root, {"d/x.py": (end.join(lines) + (end if final else "")).encode()})
         with Repository.open(root) as repository:
-            patch = interpret(block, repository=repository)
+            patch = interpret("\n".join(line for block in marks for line in block), repository=repository)
         assert isinstance(patch, Patch), patch.feedback
         git(root, "apply", "--whitespace=nowarn", "-", given=patch.diff.encode("utf-8", "surrogateescape"))
-        assert (root / "d/x.py").read_bytes().decode() == replaced(text, [Region(first, last, tuple(new), 1)])
-        after = [line.removesuffix("\n").removesuffix("\r") for line in split_lines((root / "d/x.py").read_bytes().decode())]
-        assert after == [*lines[:first], *new, *lines[last:]]
+        assert (root / "d/x.py").read_bytes().decode() == end.join(expected) + (end if final else "")
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,6 +12,7 @@ FILES = {
     "doc.rst": "Title\n=======\n\nText\n",
     "dos.py": b"a = 1\r\nb = 2\r\nc = 3\r\n",
     "end.py": "a = 1\nb = 2",
+    "fenced.py": '"""\n```\n\n"""\n',
     "latin.py": b"# coding: latin-1\nx = '\xe9'\n",
     "markup.py": "x = '<file>'\ny = 1\n",
 }
@@ -79,6 +80,8 @@ def test_blocks_apply_to_the_original(applied):
         (block("markup.py", "x = '&lt;file>'", "x = '&lt;file path>'"), {"markup.py": b"x = '<file path>'\ny = 1\n"}),
         (block("app/other.py", "def elsewhere():  \n    return 3", "def elsewhere():  \n    return 4"), {"app/other.py": b"def elsewhere():\n    return 4\n"}),
         (block("app/other.py", "\n    return 3\n", "\n    return 5\n"), {"app/other.py": b"def elsewhere():\n    return 5\n"}),
+        (block("app/other.py", "```python\n    return 3\n```", "```\n    return 6\n```"), {"app/other.py": b"def elsewhere():\n    return 6\n"}),
+        (block("fenced.py", "```\n", "```\n\nx = 1\n```"), {"fenced.py": b'"""\n```\n\nx = 1\n```\n"""\n'}),
         ("<<<<<<< SEARCH app/other.py\n    return 3\n=======\n>>>>>>> REPLACE", {"app/other.py": b"def elsewhere():\n"}),
     ],
 )  # fmt: skip
@@ -166,8 +169,17 @@ def test_a_long_file_outside_the_context_is_shown_around_the_place(make_reposito
 
 
 def test_feedback_is_bounded(faults):
-    huge = "".join(block("app/main.py", f"nope {number}" + "x" * 5000, "y") for number in range(50))
+    huge = "".join(block("app/main.py", f"nope {number}" + "x\n" * 5000 + "y" * 5000, "y") for number in range(50))
     assert len(faults(huge).feedback) < 20_000
+
+
+def test_many_files_outside_the_context_share_the_room(make_repository):
+    files = {f"f{number}.py": "x = 1\n" * 1000 for number in range(9)}
+    text = "".join(block(path, "y", "z") for path in files)
+    result = interpret(text, repository=make_repository(files), context_paths=[], shown_chars=4000)
+    assert result.shown == ("f0.py", "f1.py", "f2.py", "f3.py")
+    assert len(result.faults) == 9
+    assert len(result.feedback) < 8000
 
 
 def test_symbolic_links_are_left_alone(make_tree, git):

@@ -33,7 +33,6 @@ READ = Replace(1, "a.py", ((("old",), ("new",)),))
         f"```python\n{SEARCH}\n```",
         "a.py\n```\n<<<<<<< SEARCH\nold\n=======\nnew\n>>>>>>> REPLACE\n```",
         "**a.py**\n<<<<<<< SEARCH\nold\n=======\nnew\n>>>>>>> REPLACE",
-        "<<<<<<< SEARCH a.py\n```python\nold\n```\n=======\n```python\nnew\n```\n>>>>>>> REPLACE",
         f"{SEARCH}\n{SEARCH}",
     ],
 )
