@@ -1,6 +1,6 @@
 """Reads a reply of the selection trajectory: free thoughts, then exactly one of a script or a choice.
 
-Small models put code fences inside the tags, say `candidate 2` for `2`, mention a tag in their thoughts, or go on after
+Small models put code fences inside the tags or in place of them, say `candidate 2` for `2`, mention a tag in their thoughts, or go on after
 a script and imagine its outputs and the choice that follows. Those are read as meant: the script is run, what was
 imagined does not count. Anything ambiguous goes back to the model with what was wrong.
 """
@@ -20,6 +20,7 @@ _BLOCK = r"^[ \t]*<script>[ \t]*\n(?P<block>.*?)^[ \t]*</script>[ \t]*$"
 _SCRIPT = re.compile(f"{_ONE_LINE}|{_BLOCK}", re.DOTALL | re.MULTILINE)
 _CHOICE = re.compile(r"<choose>(.*?)</choose>", re.DOTALL)
 _ID = re.compile(r"(?:candidate)?\s*#?\s*([0-9]+)\.?", re.IGNORECASE)
+_BARE = re.compile(r"^```(?:python|py|bash|sh)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 _CODE_FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)^[ \t]*```\s*\Z", re.DOTALL | re.MULTILINE)
 
 
@@ -86,8 +87,7 @@ def _parse(text: str, finalists: int, language: Language) -> Action:
     choices = list(dict.fromkeys(said.strip() for said in _CHOICE.findall(rest)))
     match len(scripts), len(choices):
         case 0, 0:
-            opened = re.search(r"^[ \t]*<(script|choose)>", rest, re.MULTILINE)
-            return Malformed(Fault.UNCLOSED if opened else Fault.NOTHING)
+            return _untagged(text, language)
         case 1, chosen if premature or not chosen:
             return _script(scripts[0], language, premature=chosen > 0)
         case 0, 1:
@@ -97,6 +97,14 @@ def _parse(text: str, finalists: int, language: Language) -> Action:
         case 1, _:
             return Malformed(Fault.BOTH)
     return Malformed(Fault.SEVERAL_SCRIPTS)
+
+
+def _untagged(text: str, language: Language) -> NewScript | Malformed:
+    """A single code block with no tags around is the script."""
+    if re.search(r"^[ \t]*<(script|choose)>", text, re.MULTILINE):
+        return Malformed(Fault.UNCLOSED)
+    blocks = _BARE.findall(text)
+    return _script(blocks[0].strip("\n"), language) if len(blocks) == 1 else Malformed(Fault.NOTHING)
 
 
 def _code(body: str) -> str:

@@ -21,6 +21,7 @@ def read(text: str, stop: StopReason = StopReason.END):
         ("thoughts\n<script>\nprint(1)\n</script>", "print(1)\n"),
         ("<script>\n```python\nprint(1)\n```\n</script>\nmore thoughts", "print(1)\n"),
         ("```\n<script>\nprint(1)\n</script>\n```", "print(1)\n"),
+        ("Here it is:\n\n```python\nprint(1)\n```\n\nIt prints 1.", "print(1)\n"),
         ("<script>print(1)</script>", "print(1)\n"),
         ("I send a <script> now.\r\n<script>\r\nprint(1)\r\n</script>\r\n", "print(1)\n"),
         ("<script>\nprint('<choose>1</choose>')\n</script>", "print('<choose>1</choose>')\n"),
@@ -49,6 +50,8 @@ def test_an_id_that_is_none_is_no_choice(said):
     ("text", "fault"),
     [
         ("", Fault.NOTHING),
+        ("```python\n1\n```\nor\n```python\n2\n```", Fault.NOTHING),
+        ("```text\nan output\n```", Fault.NOTHING),
         ("I would choose 2.", Fault.NOTHING),
         ("<script>\nprint(1)\n", Fault.UNCLOSED),
         ("<choose>2", Fault.UNCLOSED),
