@@ -6,6 +6,7 @@ errors; `Transient` marks what another attempt may cure. Works on status, header
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ class Transient(ServerUnavailable):
         retry_after: float | None = None,
         may_be_billed: bool = False,
     ) -> None:
-        """`retry_after` in seconds, where the server asked for a pause; `may_be_billed`: it may have worked on the request."""
+        """`retry_after` in seconds, where the server asked for a pause; `may_be_billed`: it may have worked on it."""
         super().__init__(message, where=where, hint=hint)
         self.retry_after = retry_after
         self.may_be_billed = may_be_billed
@@ -102,8 +103,18 @@ _MALFORMED = re.compile(
 _NO_CREDIT = re.compile(
     r"insufficient_quota|billing_error|credit balance|spend limit|exceeded your current quota", re.IGNORECASE
 )
-_BY_KIND = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504}
+_BY_KIND = {
+    "invalid_request_error": 400,
+    "overloaded_error": 529,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+}
 _LATER = frozenset({408, 409, 425, 429, 499})
+_UNREACHED = frozenset(
+    {"ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "ConnectionTimeoutError"}
+)
+"""What aiohttp and the system call a server that never had the request."""
 
 
 def overflow_of(complaint: Complaint, where: str = "") -> ContextExceeded | None:
@@ -171,17 +182,20 @@ def garbled(error: Exception | str, where: str) -> Transient:
 
 
 def cut_off(error: BaseException, where: str) -> Transient:
-    """A connection that could not be made, or broke, or took too long."""
-    chain: list[BaseException] = [error]
+    """A connection that could not be made, or broke, or took too long.
+
+    What counts is the deepest cause: the SDKs' transport calls a server that hangs up a time-out of the connection.
+    """
+    chain = [error]
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and below not in chain:
         chain.append(below)
-    last = chain[-1]
-    names = " ".join(type(each).__name__ for each in chain)
-    unreached = re.search(r"Connect(?:Error|Timeout)|ConnectorError|ConnectionRefused|ConnectionTimeout", names) is not None
-    if "Timeout" in names:
-        return Transient("the server did not answer in time", where=where, may_be_billed=not unreached)
-    said = _short(str(last)) or type(last).__name__
-    return Transient(f"no connection to the server: {said}", where=where, may_be_billed=not unreached)
+    causes = [each for each in chain if not isinstance(each, asyncio.CancelledError)]
+    billed = not _UNREACHED.intersection(type(each).__name__ for each in causes)
+    if any(isinstance(each, TimeoutError) for each in causes):
+        return Transient("the server did not answer in time", where=where, may_be_billed=billed)
+    said = _short(str(causes[-1])) or type(causes[-1]).__name__
+    broke = "the connection to the server broke" if billed else "no connection to the server"
+    return Transient(f"{broke}: {said}", where=where, may_be_billed=billed)
 
 
 def retry_after_of(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -24,15 +24,18 @@ def open_model(
     prices: PriceTable | None = None,
     replay: Callable[[ModelSpec], Client] | None = None,
     on_repeat: Callable[[CallKey, Repeat], None] = log_repeat,
+    seed: int | None = None,
 ) -> Model:
     """The model that `spec` names; close it when done. Raises as `open_client` and `load_prices` do.
+
+    `seed`: what servers that take one sample with, a different one drawn from it for each call's key.
 
     A person and a transcript are not primed: nothing is cached there, and all requests should be open at once.
     """
     table = prices or load_prices(settings.prices)
     served = spec.vendor in ("anthropic", "openai")
     return Model(
-        open_client(spec, settings, env, replay=replay),
+        open_client(spec, settings, env, replay=replay, seed=seed),
         ledger=ledger,
         price=table.price(str(spec)),
         limiter=Limiter(settings.in_flight if served else 10_000),

@@ -19,6 +19,7 @@ from agent.llm.errors import UnknownModel
 from agent.llm.faults import complaint_of, cut_off, fault_of_status, garbled
 from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.parameters import Parameters
+from sandbox.api import digest_of
 
 STRICT_OWNERS = frozenset({"vllm"})
 """Servers whose list of models is complete; llama.cpp accepts any name, routers list aliases as they please."""
@@ -28,9 +29,18 @@ class OpenAIClient:
     """A model behind OpenAI's protocol. Retries nothing; an attempt that may be repeated raises `Transient`."""
 
     def __init__(
-        self, spec: str, model: str, *, api_key: str, base_url: str = "", timeout: float = 900.0, connect: float = 10.0
+        self,
+        spec: str,
+        model: str,
+        *,
+        api_key: str,
+        base_url: str = "",
+        timeout: float = 900.0,
+        connect: float = 10.0,
+        seed: int | None = None,
     ) -> None:
         """`timeout` bounds a whole attempt, `connect` the opening of a connection, both in seconds."""
+        self._seed = seed
         self.spec = spec
         self._model = model
         self._own_server = bool(base_url)
@@ -46,11 +56,11 @@ class OpenAIClient:
             http_client=openai.DefaultAioHttpClient(timeout=limits),
         )
 
-    async def complete(self, request: Request, key: CallKey) -> Reply:  # noqa: ARG002  the protocol's; this vendor needs no key
+    async def complete(self, request: Request, key: CallKey) -> Reply:
         """One completion; see `Client`. Raises Transient for what may be repeated."""
         renamed = False
         while True:
-            arguments = self._arguments(request)
+            arguments = self._arguments(request, key)
             sent = frozenset(arguments) - ({"max_tokens", "max_completion_tokens"} if renamed else set())
             try:
                 answer = await self._send(arguments)
@@ -118,7 +128,7 @@ class OpenAIClient:
         except (openai.APIResponseValidationError, ValueError) as error:
             raise garbled(error, self._where) from error
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: Request, key: CallKey) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "model": self._model,
             "messages": _conversation(request),
@@ -126,6 +136,8 @@ class OpenAIClient:
         }
         if request.temperature is not None and self._parameters.takes("temperature"):
             arguments["temperature"] = request.temperature
+        if self._seed is not None and self._parameters.takes("seed"):
+            arguments["seed"] = int(digest_of(str(self._seed), str(key))[:7], 16)  # each sample its own, or all are alike
         if request.json_schema and self._parameters.takes("response_format"):
             schema = {"name": "reply", "schema": json.loads(request.json_schema), "strict": True}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}

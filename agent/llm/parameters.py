@@ -26,6 +26,7 @@ class Takes:
 
     temperature: bool = True
     max_tokens: MaxTokensName = "max_tokens"
+    seed: bool = False
 
 
 # First match wins; the text that is matched is the SPEC. Sources: the vendors' model and migration pages, 2026-11.
@@ -35,7 +36,7 @@ _TABLE: tuple[tuple[str, Takes], ...] = (
     ("anthropic:*claude-*-4-20*", Takes()),
     ("anthropic:*claude-*", Takes(temperature=False)),  # from Opus 4.7 on, sampling parameters are refused
     ("anthropic:*", Takes()),  # another model behind Anthropic's protocol
-    ("openai:*@*", Takes()),  # compatible servers know the older name
+    ("openai:*@*", Takes(seed=True)),  # compatible servers know the older name
     ("openai:gpt-5-chat*", Takes(max_tokens="max_completion_tokens")),
     ("openai:gpt-[5-9]*", Takes(temperature=False, max_tokens="max_completion_tokens")),
     ("openai:o[1-9]*", Takes(temperature=False, max_tokens="max_completion_tokens")),
@@ -54,7 +55,7 @@ _UNSUPPORTED = re.compile(
     r"unrecognized|unknown (?:field|parameter)|unexpected",
     re.IGNORECASE,
 )
-_ADJUSTABLE = ("temperature", "max_tokens", "max_completion_tokens", "response_format", "output_config")
+_ADJUSTABLE = ("temperature", "max_tokens", "max_completion_tokens", "response_format", "output_config", "seed")
 
 
 class Parameters:
@@ -63,7 +64,8 @@ class Parameters:
     def __init__(self, spec: str) -> None:
         takes = takes_of(spec)
         self._spec = spec
-        self._without = set() if takes.temperature else {"temperature"}
+        known = {"temperature": takes.temperature, "seed": takes.seed}
+        self._without = {name for name, taken in known.items() if not taken}
         self.max_tokens: MaxTokensName = takes.max_tokens
         """The name under which the bound on the reply is sent."""
 

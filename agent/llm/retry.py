@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_exponential_jitter, wait_random
 
 from agent.llm.errors import ServerUnavailable
-from agent.llm.faults import RESUME, Transient
+from agent.llm.faults import Transient
 
 T = TypeVar("T")
 
@@ -55,6 +55,9 @@ async def with_retries(call: Callable[[], Awaitable[T]], limits: RetryLimits, on
     def report(state: RetryCallState) -> None:
         on_repeat(Repeat(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, _fault(state)))
 
+    async def attempt() -> T:  # tenacity awaits what is declared a coroutine function, and nothing else
+        return await call()
+
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(Transient),
         stop=stop_after_attempt(limits.attempts) | stop_before_delay(limits.seconds),
@@ -62,7 +65,7 @@ async def with_retries(call: Callable[[], Awaitable[T]], limits: RetryLimits, on
         before_sleep=report,
         retry_error_callback=_give_up,
     )
-    return await attempts(call)
+    return await attempts(attempt)
 
 
 def _fault(state: RetryCallState) -> Transient:
@@ -86,6 +89,6 @@ def _give_up(state: RetryCallState) -> None:
     raise GaveUp(
         f"gave up after {tried}: {fault.message}",
         where=fault.where,
-        hint=fault.hint if fault.hint != RESUME else RESUME,
+        hint=fault.hint if "runoff resume" in fault.hint else f"{fault.hint}; or later: runoff resume RUN",
         may_be_billed=fault.may_be_billed,
     ) from fault

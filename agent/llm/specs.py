@@ -86,8 +86,9 @@ def open_client(
     env: Mapping[str, str],
     *,
     replay: Callable[[ModelSpec], Client] | None = None,
+    seed: int | None = None,
 ) -> Client:
-    """A client for `spec`; nothing is sent yet. `replay` makes the client of `replay:` specs.
+    """A client for `spec`; nothing is sent yet. `replay` makes the client of `replay:` specs; for `seed` see `open_model`.
 
     Raises NoKey where the vendor wants a key and `env` has none, InputError for `replay:` without `replay`.
     """
@@ -100,7 +101,7 @@ def open_client(
         case "openai":
             from agent.llm.openai_client import OpenAIClient
 
-            return OpenAIClient(str(spec), spec.target, api_key=_key(spec, env), base_url=spec.url, **limits)
+            return OpenAIClient(str(spec), spec.target, api_key=_key(spec, env), base_url=spec.url, seed=seed, **limits)
         case "manual":
             from agent.llm.manual_client import ManualClient
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.messages import Reply, StopReason
+from sandbox.api import Script
 from selection.replies import Choice, Fault, Malformed, NewScript, parse
 
 
@@ -53,8 +54,9 @@ def test_an_id_that_is_none_is_no_choice(said):
         ("<choose>2", Fault.UNCLOSED),
         ("<script>\n\n</script>", Fault.EMPTY_SCRIPT),
         ("<script>\n```python\n```\n</script>", Fault.EMPTY_SCRIPT),
-        ("<script>\n1\n</script>\n<choose>1</choose>", Fault.BOTH),
+        ("<choose>1</choose>\n<script>\n1\n</script>", Fault.BOTH),
         ("<script>\n1\n</script>\n<script>\n2\n</script>", Fault.SEVERAL_SCRIPTS),
+        ("<script>\n1\n</script>\n<script>\n2\n</script>\n<choose>1</choose>", Fault.SEVERAL_SCRIPTS),
         ("<choose>1</choose> or <choose>2</choose>", Fault.SEVERAL_CHOICES),
     ],
 )
@@ -64,6 +66,15 @@ def test_what_cannot_be_acted_on(text, fault):
 
 def test_a_choice_that_is_repeated_is_one_choice():
     assert read("<choose>1</choose>\n<choose>1</choose>") == Choice(1, "")
+
+
+def test_a_choice_behind_a_script_was_made_before_its_outputs_and_does_not_count():
+    action = read("<script>\nprint(1)\n</script>\nThe outputs show that 2 is right.\n<choose>2</choose>")
+    assert action == NewScript(Script("print(1)\n"), premature=True)
+
+
+def test_a_script_that_is_repeated_is_one_script():
+    assert read("<script>\n1\n</script>\nagain:\n<script>\n```\n1\n```\n</script>") == NewScript(Script("1\n"))
 
 
 def test_a_cut_reply_is_told_apart_unless_its_action_is_whole():

@@ -5,13 +5,13 @@ from agent.context.packing import render_files
 
 from agent.llm.errors import ContextExceeded
 from agent.trajectory.edit_form import choose
-from agent.trajectory.editing import Desk, editing
-from agent.trajectory.outcome import Outcome, TestedScript
+from agent.trajectory.editing import Desk, run_editing
+from agent.trajectory.outcome import Outcome, TriedScript
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Execution, Script
 
 SETTINGS = TrajectorySettings(turns=4)
-SEED = TestedScript(Script("exit(2)\n"), Execution(2, "the issue", 0.1))
+SEED = TriedScript(Script("exit(2)\n"), Execution(2, "the issue", 0.1))
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def edit(flow, desk, scripted, machine):
 
     async def run(*replies, codes=(), seed=SEED, model="anthropic:claude-sonnet-4-5", form="auto", settings=SETTINGS):
         answers, box = scripted(*replies), machine(*codes)
-        return await editing(flow(answers, box, "editing"), desk(model, form), settings, seed), answers, box
+        return await run_editing(flow(answers, box, "editing"), desk(model, form), settings, seed), answers, box
 
     return run
 
 
 async def test_an_edit_that_passes_and_is_approved(edit, blocks):
     ended, model, box = await edit(blocks.edit(), blocks.done, codes=[0])
-    assert (ended.outcome, ended.turns, ended.tested) == (Outcome.DONE, 2, SEED)
+    assert (ended.outcome, ended.turns, ended.tried) == (Outcome.DONE, 2, SEED)
     assert ended.patch.paths == ("texttools/slug.py",)
     assert "+    words = text.lower().split()" in model.last
     assert "the issue" in model.last
@@ -60,7 +60,7 @@ async def test_a_new_edit_replaces_the_last_one(edit, blocks):
 
 async def test_a_new_script_is_run_before_and_after(edit, blocks):
     ended, model, box = await edit(blocks.edit(), blocks.test("better"), blocks.done, codes=[0, 2, 0])
-    assert ended.tested.script == Script("better\n")
+    assert ended.tried.script == Script("better\n")
     assert [(text, bool(patch)) for text, patch in box.runs] == [
         ("exit(2)\n", True),
         ("better\n", False),
@@ -71,7 +71,7 @@ async def test_a_new_script_is_run_before_and_after(edit, blocks):
 
 async def test_without_a_script_the_diff_alone_is_shown(edit, blocks):
     ended, model, box = await edit(blocks.edit(), blocks.done, seed=None)
-    assert (ended.outcome, ended.tested, box.runs) == (Outcome.DONE, None, [])
+    assert (ended.outcome, ended.tried, box.runs) == (Outcome.DONE, None, [])
     assert "There is no script yet" in model.last
 
 
@@ -136,7 +136,7 @@ async def test_a_form_that_was_asked_for_stays(edit, blocks):
 async def test_samples_and_turns_share_their_prefix_byte_for_byte(flow, desk, scripted, machine, blocks):
     models = [scripted(blocks.edit(), blocks.done) for _ in range(2)]
     for sample, (model, seed) in enumerate(zip(models, (SEED, None), strict=True)):
-        await editing(flow(model, machine(0), "editing", sample), desk(), SETTINGS, seed)
+        await run_editing(flow(model, machine(0), "editing", sample), desk(), SETTINGS, seed)
     requests = [request for model in models for request in model.requests]
     assert len({request.messages[0].text for request in requests}) == 1
     assert len({request.shared_prefix for request in requests}) == 1

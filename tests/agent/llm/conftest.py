@@ -1,0 +1,54 @@
+"""The servers of these tests: one that plays dialects and faults, and the real llama.cpp with a small model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.agent.llm.dialects import Played
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def played() -> AsyncIterator[Played]:
+    server = Played()
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_route("*", "/{tail:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"http://{host}:{port}"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL (without /v1) of llama.cpp serving SmolLM2 with two slots of 1024 tokens; started once."""
+    command = [sys.executable, str(ROOT / "scripts" / "model-server")]
+    options = ["--model", "smollm2", "--port", "0", "--context", "1024", "--slots", "2", "--threads", "2"]
+    log = tmp_path_factory.mktemp("llama") / "log"
+    with log.open("w") as errors:
+        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert process.stdout is not None
+        spec = process.stdout.readline().strip()
+        if not spec:
+            process.wait(10)
+            why = f"no model server: {log.read_text()[-2000:]}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(why)
+            pytest.skip(why)
+        yield spec.partition("@")[2].removesuffix("/v1")
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
