@@ -155,7 +155,7 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option for each setting; it receives them as keyword arguments, None where not given."""
     own = [
         parameter
-        for parameter in inspect.signature(command).parameters.values()
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
     options = [
