@@ -11,6 +11,9 @@ from agent.llm.settings import LlmSettings
 from agent.trajectory.settings import TrajectorySettings
 from selection.trajectory import SelectionSettings
 
+JUDGEMENT_TOKENS = 4096
+"""Tokens that an answer of relevance and ranking may have, as in the paper, unless --max-tokens is lower."""
+
 
 def llm_settings(settings: SolveSettings) -> LlmSettings:
     """How models are called."""
@@ -25,8 +28,8 @@ def context_settings(settings: SolveSettings) -> ContextSettings:
     return ContextSettings(
         CandidateRules(languages=languages, tests="include" if settings.with_tests else "top-level"),
         parse_prefilter(settings.prefilter),
-        RelevanceSettings(in_flight=settings.in_flight),
-        RankingSettings(rankings=settings.rankings),
+        RelevanceSettings(in_flight=settings.in_flight, max_tokens=min(JUDGEMENT_TOKENS, settings.max_tokens)),
+        RankingSettings(rankings=settings.rankings, max_tokens=min(JUDGEMENT_TOKENS, settings.max_tokens)),
         settings.context_tokens,
     )
 

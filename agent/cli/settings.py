@@ -173,10 +173,11 @@ def _option(name: str, annotation: Any, field: Any) -> Any:
     flag = f"--{name.replace('_', '-')}"
     if annotation is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
-    default = "" if field.default == "" else str(field.default).lower() if annotation is bool else str(field.default)
     about = field.description
     if get_origin(annotation) is Literal:
         about = f"{about} One of {', '.join(get_args(annotation))}."
         annotation = str
-    option = typer.Option(flag, help=about, show_default=default or False)
+    if field.default != "":
+        about = f"{about} [{str(field.default).lower() if annotation is bool else field.default}]"
+    option = typer.Option(flag, help=about, show_default=False)
     return Annotated[annotation | None, option]

@@ -1,0 +1,37 @@
+"""Writes docs/reference/cli.md from the commands' own help, so that the page cannot lie.
+
+usage: python scripts/cli_reference.py          a test fails where the page is out of date
+"""
+
+import os
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
+HEAD = """# Command line
+
+Made by `scripts/cli_reference.py` from the commands' help. Each option of `runoff solve` can also be set by a variable
+(`RUNOFF_SAMPLES=3`) or a line of `runoff.toml` (`samples = 3`) in the folder where it is called; options win over variables, variables over
+the file, the file over the default, which stands in brackets. `runoff solve --show-settings` prints every value with its source.
+
+Exit codes: 0 done, 1 finished without a patch, 2 bad input or settings (nothing was spent), 4 infrastructure failed
+(resume later), 130 interrupted (resume later). Errors go to standard error in three lines: what, where, the next command.
+"""
+
+
+def page() -> str:
+    """The page as it should be."""
+    os.environ.update(COLUMNS="120", TERMINAL_WIDTH="120", NO_COLOR="1")
+    from typer.main import get_command
+    from typer.testing import CliRunner
+
+    from agent.cli.app import app
+
+    sections = []
+    for name in get_command(app).list_commands(None):  # type: ignore[attr-defined]
+        text = CliRunner().invoke(app, [name, "--help"], prog_name="runoff").output
+        sections.append(f"## runoff {name}\n\n```text\n{text.strip()}\n```\n")
+    return HEAD + "\n" + "\n".join(sections)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
