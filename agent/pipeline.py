@@ -32,7 +32,7 @@ class PipelineSettings:
     """How much is tried, and how far."""
 
     samples: int = 10
-    """Testing trajectories, and as many editing trajectories."""
+    """ScriptDraft trajectories, and as many editing trajectories."""
     stages: tuple[str, ...] = ("context", "testing", "editing", "selection")
     """Stages to run; a beginning of this list."""
     baseline_repeats: int = 2
@@ -154,7 +154,7 @@ class Pipeline:
         return built.context
 
     async def samples(self, context: Context) -> list[Sample]:
-        """Testing and editing trajectories. Raises InfrastructureError if any of them was parked."""
+        """ScriptDraft and editing trajectories. Raises InfrastructureError if any of them was parked."""
         samples = await draft_samples(
             self.settings.samples,
             lambda stage, sample: self.flow(stage, sample, self.models.main),
@@ -164,7 +164,7 @@ class Pipeline:
             self.settings.trajectory,
             model=self.models.main_name,
             edit="editing" in self.settings.stages,
-            tell=lambda stage, text: self.tell(stage, text),
+            tell=self.tell,
         )
         parked = [sample for sample in samples if isinstance(sample, Parked)]
         if parked:
@@ -180,7 +180,7 @@ class Pipeline:
     async def choose(self, samples: Sequence[Sample]) -> Chosen:
         """Matrix, votes and selection."""
         patches = [(f"editing/{sample.number}", sample.editing.patch if sample.editing else None) for sample in samples]
-        scripts = [(f"editing/{sample.number}", sample.tested.script) for sample in samples if sample.tested]
+        scripts = [(f"editing/{sample.number}", sample.tried.script) for sample in samples if sample.tried]
         distinct = list(dict.fromkeys(patch for _, patch in patches if patch))
         matrix = await self.matrix([script for _, script in scripts], distinct)
         chosen = await self.select(

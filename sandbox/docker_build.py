@@ -57,7 +57,9 @@ class Builder:
             if spec.repository is not None:
                 self._log(f"putting the tree at {commit[:12]} into it")
                 self._put_tree(container, spec.repository, commit)
-            path = dict(entry.partition("=")[::2] for entry in base.attrs["Config"].get("Env") or []).get("PATH", SYSTEM_PATH)
+            path = dict(entry.partition("=")[::2] for entry in base.attrs["Config"].get("Env") or []).get(
+                "PATH", SYSTEM_PATH
+            )
             job = recipe.build_job(spec, commit, spec.python or "python3", path, hostnet.build_variables())
             self._engine.put(container, job)
             if not self._stop.wanted:
@@ -91,7 +93,9 @@ class Builder:
         ending = self._engine.finish(container, recipe.BUILD_LIMITS.seconds + 60)
         where = spec.image or images.BASE
         if ending.status == NO_PYTHON and not ending.answer:
-            raise EnvironmentBuildError("the image has no Python that could run a job", where=where, hint="name another --image")
+            raise EnvironmentBuildError(
+                "the image has no Python that could run a job", where=where, hint="name another --image"
+            )
         execution = execution_of(ending.answer, ending.diagnosis, where)
         for note in recipe.notes(execution):
             self._log(note)

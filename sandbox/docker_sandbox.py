@@ -60,7 +60,11 @@ class DockerSandbox:
         return await self._call(stop, lambda: Builder(self.engine, stop, tell).build(spec))
 
     async def execute(
-        self, environment: Environment, script: Script, patch: Patch | None = None, limits: Limits = Limits()  # noqa: B008  frozen
+        self,
+        environment: Environment,
+        script: Script,
+        patch: Patch | None = None,
+        limits: Limits = Limits(),  # noqa: B008  frozen
     ) -> Execution:
         """As the protocol says."""
         if patch is not None and (reason := patching.check(patch.diff)):

@@ -23,7 +23,7 @@ import docker.errors
 import requests
 
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, RUNNER
+from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
@@ -115,7 +115,9 @@ class Engine:
             try:
                 status = container.wait(timeout=seconds)["StatusCode"]
             except requests.exceptions.Timeout as error:
-                raise SandboxError(f"the runner did not end within {seconds:.0f} s", where=container.name, hint=HINT) from error
+                raise SandboxError(
+                    f"the runner did not end within {seconds:.0f} s", where=container.name, hint=HINT
+                ) from error
             except requests.exceptions.ConnectionError as error:
                 if "timed out" in str(error).lower():
                     raise SandboxError(
@@ -185,5 +187,8 @@ def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> d
     return {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "tmpfs": {name: f"size={disk_mb}m,mode=1777,exec,nosuid,nodev" for name in names},
+        "tmpfs": {
+            name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev"
+            for name in names
+        },
     }

@@ -11,7 +11,8 @@ LAST_LINES = 15
 HINT = "correct --setup or --image, then: runoff doctor"
 PYTHON = Script("import sys\nprint('python', *sys.version_info[:3])\n")
 TREE = Script(
-    'git rev-parse HEAD && git status --porcelain --untracked-files=no && touch .runoff-writable && rm .runoff-writable\n', "bash"
+    "git rev-parse HEAD && git status --porcelain --untracked-files=no && touch .runoff-writable && rm .runoff-writable\n",
+    "bash",
 )
 
 

@@ -61,7 +61,9 @@ def git_directory(repository: Path) -> Path:
         if (start / "objects").is_dir() and (start / "HEAD").is_file():
             return start.resolve()
     if (repository / ".git").is_file():  # a linked work tree or a submodule
-        found = _git(["-C", str(repository), "-c", "safe.directory=*", "rev-parse", "--path-format=absolute", "--git-common-dir"])
+        found = _git(
+            ["-C", str(repository), "-c", "safe.directory=*", "rev-parse", "--path-format=absolute", "--git-common-dir"]
+        )
         if found.returncode == 0:
             return Path(found.stdout.strip())
     raise EnvironmentBuildError("not a git repository", where=str(repository), hint="give --repo a directory with a .git")
@@ -99,4 +101,6 @@ def _checked(command: list[str], directory: Path) -> None:
         command, capture_output=True, text=True, errors="replace", cwd=directory, env=git_environment(), check=False
     )
     if done.returncode != 0:
-        raise SandboxError(f"the tree could not be exported: {done.stderr.strip()[-500:]}", where=str(directory), hint="df -h")
+        raise SandboxError(
+            f"the tree could not be exported: {done.stderr.strip()[-500:]}", where=str(directory), hint="df -h"
+        )

@@ -32,7 +32,9 @@ def find(client: docker.DockerClient, name: str) -> Any | None:
     except docker.errors.ImageNotFound:
         return None
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise SandboxError(f"the engine cannot be asked for an image: {error}", where=name, hint="scripts/docker-engine") from error
+        raise SandboxError(
+            f"the engine cannot be asked for an image: {error}", where=name, hint="scripts/docker-engine"
+        ) from error
 
 
 def ensure(client: docker.DockerClient, name: str) -> Any:

@@ -13,6 +13,8 @@ from sandbox.errors import SandboxError
 RUNNER = Path(__file__).with_name("runner.py")
 HOME = "/tmp/home"  # noqa: S108  inside the sandbox, where /tmp is private
 HOST_NAME = "testbed"
+INODES_PER_MB = 256
+"""Files that may be made for each mebibyte of the disk limit."""
 SCRIPT_DIRECTORY = "/script"
 VENV = "/opt/env"
 """Where the environment's virtual environment is; fixed, since shebangs and editable installs are absolute."""

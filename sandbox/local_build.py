@@ -64,7 +64,9 @@ def interpreter(command: str) -> Interpreter:
         raise EnvironmentBuildError("there is no such interpreter", where=command, hint="name another with --python")
     asked = subprocess.run([found, "-I", "-c", ASK], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
-        raise EnvironmentBuildError(f"not a Python: {asked.stderr.strip()[-300:]}", where=found, hint="name another with --python")
+        raise EnvironmentBuildError(
+            f"not a Python: {asked.stderr.strip()[-300:]}", where=found, hint="name another with --python"
+        )
     held = json.loads(asked.stdout)
     real = [os.path.realpath(prefix) for prefix in held["prefixes"]]
     outside = {path for path in (*held["prefixes"], *real) if not Path(path).is_relative_to("/usr")}

@@ -14,10 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox import cgroups, patching
+from sandbox import cgroups, patching, seccomp
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, RUNNER, SYSTEM_PATH, VENV, ended_by, execution_of, job_of, refused, variables
+from sandbox.jobs import (
+    HOST_NAME,
+    INODES_PER_MB,
+    RUNNER,
+    SYSTEM_PATH,
+    VENV,
+    ended_by,
+    execution_of,
+    job_of,
+    refused,
+    variables,
+)
 from sandbox.local_build import Builder, Built, interpreter, read_built
 from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
@@ -25,7 +36,6 @@ from sandbox.threads import DaemonThreads
 T = TypeVar("T")
 LAUNCHER = Path(__file__).with_name("namespaces.py")
 GRACE_SECONDS = 60.0
-INODES_PER_MB = 256
 HINT = "runoff doctor"
 
 
@@ -96,7 +106,11 @@ class LocalSandbox:
         return await self._call(stop, lambda: builder.build(spec))
 
     async def execute(
-        self, environment: Environment, script: Script, patch: Patch | None = None, limits: Limits = Limits()  # noqa: B008  frozen
+        self,
+        environment: Environment,
+        script: Script,
+        patch: Patch | None = None,
+        limits: Limits = Limits(),  # noqa: B008  frozen
     ) -> Execution:
         """As the protocol says."""
         if patch is not None and (reason := patching.check(patch.diff)):
@@ -165,7 +179,9 @@ class LocalSandbox:
             if group is not None:
                 group.remove()
         if execution.exit_code != 0:
-            raise SandboxError(f"a trivial script exits {execution.exit_code}: {execution.output[-300:]}", where="local", hint=HINT)
+            raise SandboxError(
+                f"a trivial script exits {execution.exit_code}: {execution.output[-300:]}", where="local", hint=HINT
+            )
 
     def _make_group(self, limits: Limits) -> cgroups.Group | None:
         if self._parents is None:
@@ -210,7 +226,14 @@ class LocalSandbox:
 
     def _launch(self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float) -> Execution:
         with tempfile.TemporaryDirectory(prefix="runoff-stage-") as stage:
-            common = {"stage": stage, "uid": self._uid, "runner": str(RUNNER), "host_name": HOST_NAME, "path": SYSTEM_PATH}
+            common = {
+                "stage": stage,
+                "uid": self._uid,
+                "runner": str(RUNNER),
+                "host_name": HOST_NAME,
+                "path": SYSTEM_PATH,
+                "filter": seccomp.program().hex(),
+            }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
             process = stop.start([sys.executable, "-I", "-S", str(LAUNCHER)])
             with process:

@@ -18,12 +18,20 @@ import socket
 import struct
 import sys
 
-CLONE = {"mount": 0x00020000, "cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000, "pid": 0x20000000}
+CLONE = {
+    "mount": 0x00020000,
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+}
 CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 CAPABILITY_VERSION_3 = 0x20080522
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr")
@@ -218,8 +226,8 @@ def raise_loopback() -> None:
         fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS, up and running
 
 
-def drop_privileges(uid: int) -> None:
-    """Keep no capability, in any set, for good."""
+def drop_privileges(uid: int, filter_program: bytes) -> None:
+    """Keep no capability, in any set, for good, and refuse the system calls that the filter (`seccomp`) names."""
     for capability in range(64):
         if LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
@@ -230,6 +238,10 @@ def drop_privileges(uid: int) -> None:
     header, nothing = struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0)
     check(LIBC.capset(header, nothing), "dropping capabilities")
     check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    if filter_program:
+        code = ctypes.create_string_buffer(filter_program, len(filter_program))
+        whole = ctypes.create_string_buffer(struct.pack("@HxxxxxxP", len(filter_program) // 8, ctypes.addressof(code)), 16)
+        check(LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, whole, 0, 0), "a filter of system calls")
     check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
 
 
@@ -241,7 +253,7 @@ def become_runner(plan: dict) -> None:
     if not plan["network"]:
         raise_loopback()
     change_root(build_root(plan, plan["stage"]))
-    drop_privileges(plan["uid"])
+    drop_privileges(plan["uid"], bytes.fromhex(plan["filter"]))
     nothing = os.open("/dev/null", os.O_RDWR)
     os.dup2(nothing, 0)
     command = [plan["python"], "-I", "-S", "-B", "/runoff/runner.py", "/runoff/job.json"]

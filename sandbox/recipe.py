@@ -47,7 +47,7 @@ command -v {python} > /dev/null || fault {missing}
 {python} -m venv {venv} || fault {no_venv}
 PATH={venv}/bin:$PATH
 """
-_CONDA = 'if [ -x {conda}/bin/python ]; then PATH={conda}/bin:$PATH; fi\n'
+_CONDA = "if [ -x {conda}/bin/python ]; then PATH={conda}/bin:$PATH; fi\n"
 _STRIP = r"""
 rm -rf /tmp/runoff-history
 sh -c {copy} history "$PWD/.git" "$base" /tmp/runoff-history || fault 'the history could not be cut at the base commit'

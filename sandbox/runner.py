@@ -240,7 +240,11 @@ def parse_error(command, script):
     if script["language"] != "bash":
         return b""
     check = subprocess.run(
-        [command[0], "-n", command[1]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        [command[0], "-n", command[1]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
     )
     return check.stdout if check.returncode else b""
 

@@ -40,9 +40,10 @@ def system(
     return Message("system", tuple(parts))
 
 
-def step(example: Script | None, left: int) -> Message:
+def step(example: Script | None, left: int, language: Language) -> Message:
     """The first user message; `example` is a script that qualified to vote."""
-    return _user("step", render("selection_step", example=example.text if example else "", left=left))
+    text = render("selection_step", example=example.text if example else "", left=left, language=language)
+    return _user("step", text)
 
 
 def reply(text: str) -> Message:
@@ -50,14 +51,18 @@ def reply(text: str) -> Message:
     return Message("assistant", (Part("reply", text if text.strip() else "(empty reply)"),))
 
 
-def results(seen: Results, *, again: bool, left: int, output_chars: int) -> Message:
-    """What a script did; each output has at most `output_chars` characters, the cut's own line aside."""
+def results(seen: Results, *, left: int, output_chars: int, again: bool = False, premature: bool = False) -> Message:
+    """What a script did; each output has at most `output_chars` characters, the cut's own line aside.
+
+    `again`: the same script was sent before. `premature`: its reply went on to a choice.
+    """
     verdicts = {execution.verdict for execution in seen.finalists}
     text = render(
         "selection_results",
         original=_shown(seen.original, output_chars),
         results=[_shown(execution, output_chars) for execution in seen.finalists],
         again=again,
+        premature=premature,
         broken=verdicts == {Verdict.BROKEN} and seen.original.verdict is Verdict.BROKEN,
         alike=len(verdicts) == 1,
         left=left,
@@ -65,12 +70,18 @@ def results(seen: Results, *, again: bool, left: int, output_chars: int) -> Mess
     return _user("feedback", text)
 
 
-def malformed(action: Malformed, *, finalists: int, left: int) -> Message:
-    """What was wrong with a reply."""
-    said = bounded(action.said, 200)
-    return _user(
-        "feedback", render("selection_malformed", fault=action.fault.value, said=said, finalists=finalists, left=left)
+def malformed(action: Malformed, *, finalists: int, left: int, tried: bool, language: Language) -> Message:
+    """What was wrong with a reply; `tried`: a script was run already."""
+    text = render(
+        "selection_malformed",
+        fault=action.fault.value,
+        said=bounded(action.said, 200),
+        finalists=finalists,
+        left=left,
+        tried=tried,
+        language=language,
     )
+    return _user("feedback", text)
 
 
 def _user(name: str, text: str) -> Message:

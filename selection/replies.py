@@ -1,7 +1,8 @@
 """Reads a reply of the selection trajectory: free thoughts, then exactly one of a script or a choice.
 
-Small models put code fences inside the tags, say `candidate 2` for `2`, or mention a tag in their thoughts. Those are
-read as meant; anything ambiguous goes back to the model with what was wrong.
+Small models put code fences inside the tags or in place of them, say `candidate 2` for `2`, mention a tag in their thoughts, or go on after
+a script and imagine its outputs and the choice that follows. Those are read as meant: the script is run, what was
+imagined does not count. Anything ambiguous goes back to the model with what was wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _BLOCK = r"^[ \t]*<script>[ \t]*\n(?P<block>.*?)^[ \t]*</script>[ \t]*$"
 _SCRIPT = re.compile(f"{_ONE_LINE}|{_BLOCK}", re.DOTALL | re.MULTILINE)
 _CHOICE = re.compile(r"<choose>(.*?)</choose>", re.DOTALL)
 _ID = re.compile(r"(?:candidate)?\s*#?\s*([0-9]+)\.?", re.IGNORECASE)
+_BARE = re.compile(r"^```(?:python|py|bash|sh)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 _CODE_FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)^[ \t]*```\s*\Z", re.DOTALL | re.MULTILINE)
 
 
@@ -26,7 +28,7 @@ class Fault(StrEnum):
     """Why a reply cannot be acted on."""
 
     NOTHING = "nothing"  # neither a script nor a choice
-    BOTH = "both"
+    BOTH = "both"  # a choice, and then a script
     SEVERAL_SCRIPTS = "several scripts"
     SEVERAL_CHOICES = "several choices"
     EMPTY_SCRIPT = "empty script"
@@ -40,6 +42,8 @@ class NewScript:
     """Run this on the original and on all finalists."""
 
     script: Script
+    premature: bool = False
+    """The reply went on to a choice, before its outputs could be seen; it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +80,42 @@ def parse(reply: Reply, finalists: int, language: Language = "python") -> Action
 
 def _parse(text: str, finalists: int, language: Language) -> Action:
     text = _THINKING.sub("", text).replace("\r\n", "\n")
-    scripts = [match["block"] if match["line"] is None else match["line"] for match in _SCRIPT.finditer(text)]
+    found = list(_SCRIPT.finditer(text))
+    scripts = list(dict.fromkeys(_code(match["block"] or match["line"] or "") for match in found))
     rest = _SCRIPT.sub("", text)
+    premature = bool(found) and not _CHOICE.search(text, 0, found[0].start())
     choices = list(dict.fromkeys(said.strip() for said in _CHOICE.findall(rest)))
     match len(scripts), len(choices):
         case 0, 0:
-            opened = re.search(r"^[ \t]*<(script|choose)>", rest, re.MULTILINE)
-            return Malformed(Fault.UNCLOSED if opened else Fault.NOTHING)
-        case 1, 0:
-            return _script(scripts[0], language)
+            return _untagged(text, language)
+        case 1, chosen if premature or not chosen:
+            return _script(scripts[0], language, premature=chosen > 0)
         case 0, 1:
             return _choice(choices[0], _CHOICE.split(rest)[0].strip(), finalists)
         case 0, _:
             return Malformed(Fault.SEVERAL_CHOICES)
-        case _, 0:
-            return Malformed(Fault.SEVERAL_SCRIPTS)
-    return Malformed(Fault.BOTH)
+        case 1, _:
+            return Malformed(Fault.BOTH)
+    return Malformed(Fault.SEVERAL_SCRIPTS)
 
 
-def _script(body: str, language: Language) -> NewScript | Malformed:
+def _untagged(text: str, language: Language) -> NewScript | Malformed:
+    """A single code block with no tags around is the script."""
+    if re.search(r"^[ \t]*<(script|choose)>", text, re.MULTILINE):
+        return Malformed(Fault.UNCLOSED)
+    blocks = _BARE.findall(text)
+    return _script(blocks[0].strip("\n"), language) if len(blocks) == 1 else Malformed(Fault.NOTHING)
+
+
+def _code(body: str) -> str:
     fenced = _CODE_FENCE.match(body)
-    code = (fenced[1] if fenced else body).strip("\n")
+    return (fenced[1] if fenced else body).strip("\n")
+
+
+def _script(code: str, language: Language, *, premature: bool = False) -> NewScript | Malformed:
     if not code.strip():
         return Malformed(Fault.EMPTY_SCRIPT)
-    return NewScript(Script(f"{code}\n", language))
+    return NewScript(Script(f"{code}\n", language), premature)
 
 
 def _choice(said: str, argument: str, finalists: int) -> Choice | Malformed:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from agent.instances import Instance
 from agent.trajectory.flow import Flow
-from sandbox.api import Patch, Script, Verdict
+from sandbox.api import Execution, Patch, Script, Verdict
 from sandbox.matrix import Matrix
 from selection.candidates import Candidate, Dropped, gather
 from selection.explain import defeat, method, victory, winner
@@ -63,11 +64,13 @@ async def select(
 ) -> Selection:
     """Votes, short-list, selection trajectory.
 
+    A candidate that no script of the matrix ran on is applied once, to see whether it can be.
+
     `scripts` are (origin, final script); `files_before` maps the paths that candidates edit to their text at the base
     commit, new files left out. `flow` is that of the selection trajectory, with an executor. Raises what it raises.
     """
     standing = standings(matrix, scripts)
-    tallies = count(matrix, candidates, standing)
+    tallies = await _probe(flow, candidates, count(matrix, candidates, standing))
     short = shortlist(candidates, tallies, settings.finalists)
     decision = Decision(None)
     if len(short.finalists) > 1 and settings.turns > 0:
@@ -80,6 +83,20 @@ async def select(
             settings=settings,
         )
     return _record(short, tallies, standing, decision, dropped)
+
+
+async def _probe(flow: Flow, candidates: Sequence[Candidate], tallies: Mapping[str, Tally]) -> dict[str, Tally]:
+    """Find out whether candidates apply that no script ran on: nothing else would, where no script may vote."""
+    untried = [one for one in candidates if not tallies[one.id].verdicts]
+    if not untried:
+        return dict(tallies)
+    bodies: list[Callable[[Flow], Awaitable[Execution]]] = [partial(_apply, patch=one.patch) for one in untried]
+    probes = zip(untried, await flow.all(bodies), strict=True)
+    return {**tallies, **{one.id: replace(tallies[one.id], apply_error=run.apply_error) for one, run in probes}}
+
+
+async def _apply(flow: Flow, patch: Patch) -> Execution:
+    return await flow.run("apply", Script("exit 0\n", "bash"), patch)
 
 
 def _example(matrix: Matrix, short: Shortlist, tallies: Mapping[str, Tally], qualified: frozenset[str]) -> Script | None:

@@ -134,4 +134,5 @@ def _table(*columns: str, title: str) -> Table:
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
+        column.justify = "right" if column.header in ("lines", "votes") else "left"
     return table

@@ -83,7 +83,7 @@ async def choose(
     order = sorted(finalists, key=lambda one: one.patch.digest)
     talk = [
         messages.system(instance, order, files_before, turns=settings.turns, language=settings.language),
-        messages.step(example, settings.turns),
+        messages.step(example, settings.turns, settings.language),
     ]
     trials: list[Trial] = []
     for call in range(1, settings.turns + 1):
@@ -98,15 +98,19 @@ async def choose(
             case Choice(number, argument):
                 said = bounded(argument, ARGUMENT_CHARS)
                 return Decision(order[number - 1], calls=call, trials=tuple(trials), argument=said)
-            case NewScript(script):
+            case NewScript(script, premature):
                 if not left:
                     break  # nobody would see what it shows
                 seen = await _try(flow, script, order)
                 again = any(trial.script == script.text for trial in trials)
                 trials += [] if again else [_trial(script, seen, order)]
-                answer = messages.results(seen, again=again, left=left, output_chars=settings.output_chars)
+                answer = messages.results(
+                    seen, left=left, output_chars=settings.output_chars, again=again, premature=premature
+                )
             case Malformed() as action:
-                answer = messages.malformed(action, finalists=len(order), left=left)
+                answer = messages.malformed(
+                    action, finalists=len(order), left=left, tried=bool(trials), language=settings.language
+                )
             case other:
                 assert_never(other)
         talk += [messages.reply(reply.text), answer]

@@ -46,7 +46,7 @@ class Tally:
     votes: int
     """Scripts that vote and pass."""
     apply_error: str = ""
-    """Why the patch could not be put on the tree; empty if it could, or if no script was there to try."""
+    """Why the patch could not be put on the tree; empty if it could, or if nothing was tried."""
 
 
 def standings(matrix: Matrix, scripts: Sequence[tuple[str, Script]] = ()) -> tuple[Standing, ...]:

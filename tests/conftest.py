@@ -1,4 +1,4 @@
-"""What all tests share: the one rule about services that a machine may lack.
+"""What all tests share: no keys of the person who runs them, and one rule about services that a machine may lack.
 
 On a developer's machine a test whose service is missing is skipped, with the command that brings the service.
 In CI (`CI=true`) nothing may be left out unseen, so there every skip is a failure; only what needs an accelerator
@@ -54,6 +54,14 @@ def require_service() -> Callable[[bool, str], None]:
             pytest.skip(reason)
 
     return require
+
+
+@pytest.fixture(autouse=True)
+def without_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test never spends money, and never depends on what is exported in somebody's shell."""
+    for name in list(os.environ):
+        if name.endswith("_API_KEY") or name.startswith("RUNOFF_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.hookimpl(wrapper=True)

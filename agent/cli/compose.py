@@ -125,6 +125,10 @@ class Session:
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
         self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
+        if dirty := self.repository.dirty:
+            self._progress.note(
+                f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used"
+            )
         specs = self._specs()
         manifest = self._manifest(specs)
         existed = run.path.exists()
@@ -209,10 +213,9 @@ class Session:
         if self.settings.stages == "context":
             return None
         settings = self.settings
-        sandbox = await choose(settings.sandbox, workers=settings.workers)
+        sandbox = await choose(settings.sandbox, settings.workers, self._tell)
         self._stack.push_async_callback(sandbox.close)
         self._interrupt.kill = sandbox.interrupt
-        self._tell(f"sandbox: {sandbox.describe()}")
         environment = await self._environment(sandbox)
         limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
         baseline = await check_baseline(

@@ -8,7 +8,8 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from sandbox.probe import probe
+from agent.cli import interrupts
+from sandbox.probe import Finding, probe
 
 EXAMPLE = "Example: runoff doctor"
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
@@ -16,24 +17,23 @@ KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
 def command() -> None:
     """Say what works on this machine, what does not, and the command that mends it."""
-    console = Console()
-    findings = probe()
+    errors = Console(stderr=True)
+    sys.exit(interrupts.run(lambda interrupt: _report(Console()), errors))
+
+
+async def _report(console: Console) -> int:
+    findings = await probe()
     for finding in findings:
-        _line(console, finding.name, finding.works, finding.words, finding.hint)
+        _line(console, finding)
     for key in KEYS:
-        works = bool(os.environ.get(key))
-        _line(
-            console,
-            key,
-            works,
-            "set" if works else "not set",
-            "" if works else f"export {key}=... or use --model openai:MODEL@URL",
-        )
-    sys.exit(0 if any(finding.works for finding in findings) else 4)
+        found = bool(os.environ.get(key))
+        hint = "" if found else f"export {key}=..., or name a server of yours with --model openai:MODEL@URL"
+        _line(console, Finding(key, found, "set" if found else "not set", hint))
+    return 0 if any(finding.works for finding in findings) else 4
 
 
-def _line(console: Console, name: str, works: bool, words: str, hint: str) -> None:  # noqa: FBT001  a row of the table
-    mark = "[green]works[/]" if works else "[yellow]does not work[/]"
-    console.print(f"{escape(name)}: {mark}: {escape(words)}", highlight=False, soft_wrap=True)
-    if hint:
-        console.print(f"  next: {escape(hint)}", highlight=False, soft_wrap=True)
+def _line(console: Console, finding: Finding) -> None:
+    mark = "[green]works[/]" if finding.works else "[yellow]does not work[/]"
+    console.print(f"{escape(finding.subject)}: {mark}: {escape(finding.words)}", highlight=False, soft_wrap=True)
+    if finding.hint:
+        console.print(f"  next: {escape(finding.hint)}", highlight=False, soft_wrap=True)

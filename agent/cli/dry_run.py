@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import typer
 from rich.console import Console
@@ -91,19 +91,11 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
     asked = len(files) * (issue + estimate(render("relevance_instructions", repository=instance.repo)) + 200)
     found = max(1, int(len(files) * RELEVANT_SHARE))
     notes = found * 80 + issue
+    judged = _Load(len(files), asked + read, output=JUDGEMENT_TOKENS)
+    ranked = _Load(settings.rankings, settings.rankings * notes, output=20 * found)
     stages = [
-        _stage("relevance", cheap, len(files), asked + read, 0, JUDGEMENT_TOKENS, len(files), asked + read, 4096),
-        _stage(
-            "ranking",
-            main,
-            settings.rankings,
-            settings.rankings * notes,
-            0,
-            20 * found,
-            settings.rankings,
-            settings.rankings * notes,
-            4096,
-        ),
+        _estimate("relevance", cheap, judged, replace(judged, output=4096)),
+        _estimate("ranking", main, ranked, replace(ranked, output=4096)),
     ]
     seen = context if settings.testing_context == "files" else 0
     for stage, prefix, samples, turns in (
@@ -111,11 +103,32 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
         ("editing", issue + context + 700, settings.samples, settings.turns),
         ("selection", issue + 2 * REPLY_TOKENS + context // 4, 1, settings.selection_turns),
     ):
-        most_prefix = prefix if stage == "testing" and not seen else issue + settings.context_tokens + 700
-        stages.append(
-            _trajectories(stage, main, prefix, most_prefix, samples, min(TURNS, turns), turns, settings.max_tokens)
-        )
+        longest = prefix if stage == "testing" and not seen else issue + settings.context_tokens + 700
+        assumed = _trajectories(prefix, samples, min(TURNS, turns), REPLY_TOKENS)
+        most = replace(_trajectories(longest, samples, turns, settings.max_tokens), cached=0)
+        stages.append(_estimate(stage, main, assumed, most))
     return stages
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What a stage asks of a model."""
+
+    calls: int
+    input: int
+    """Prompt tokens of all calls, cached ones included."""
+    output: int
+    """Tokens of one reply."""
+    cached: int = 0
+    """Prompt tokens of all calls that a cache can serve."""
+
+    def dollars(self, price: Price) -> float | None:
+        """The calls' cost, taking each to be the mean call: some prices depend on a prompt's length."""
+        if not self.calls:
+            return 0.0
+        read = self.cached // self.calls
+        one = price.dollars(Usage(input=self.input // self.calls - read, cache_read=read, cache_write=0, output=self.output))
+        return None if one is None else one * self.calls
 
 
 def _price(model: str, given: str) -> Price | None:
@@ -124,32 +137,18 @@ def _price(model: str, given: str) -> Price | None:
     return load_prices().price(model) if model else None
 
 
-def _trajectories(
-    stage: str, price: Price | None, prefix: int, most_prefix: int, samples: int, turns: int, most_turns: int, longest: int
-) -> StageEstimate:
-    grown = sum(2 * REPLY_TOKENS * turn for turn in range(turns))
-    prompts = samples * (prefix * turns + grown)
-    cached = prefix * (samples * turns - 1) + samples * max(0, grown - 2 * REPLY_TOKENS * (turns - 1))
-    most_grown = sum(2 * longest * turn for turn in range(most_turns))
-    most = samples * (most_prefix * most_turns + most_grown)
-    return _stage(stage, price, samples * turns, prompts, cached, REPLY_TOKENS, samples * most_turns, most, longest)
+def _trajectories(prefix: int, samples: int, turns: int, reply: int) -> _Load:
+    """Each turn sends the prefix and all that was said since; a cache serves what an earlier call has sent."""
+    grown = sum(2 * reply * turn for turn in range(turns))
+    cached = prefix * (samples * turns - 1) + samples * max(0, grown - 2 * reply * (turns - 1))
+    return _Load(samples * turns, samples * (prefix * turns + grown), reply, cached)
 
 
-def _stage(
-    stage: str,
-    price: Price | None,
-    calls: int,
-    prompts: int,
-    cached: int,
-    reply: int,
-    most_calls: int,
-    most_prompts: int,
-    longest: int,
-) -> StageEstimate:
-    usage = Usage(input=prompts - cached, cache_read=cached, cache_write=0, output=calls * reply)
-    most = Usage(input=most_prompts, cache_read=0, cache_write=0, output=most_calls * longest)
-    dollars, most_dollars = (price.dollars(usage), price.dollars(most)) if price else (None, None)
-    return StageEstimate(stage, calls, prompts, cached, calls * reply, dollars, most_dollars)
+def _estimate(stage: str, price: Price | None, assumed: _Load, most: _Load) -> StageEstimate:
+    dollars, most_dollars = (assumed.dollars(price), most.dollars(price)) if price else (None, None)
+    return StageEstimate(
+        stage, assumed.calls, assumed.input, assumed.cached, assumed.calls * assumed.output, dollars, most_dollars
+    )
 
 
 def _files(console: Console, files: Sequence[SourceFile], left_out: Mapping[str, int], prefiltered: int) -> None:

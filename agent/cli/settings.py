@@ -49,15 +49,15 @@ class SolveSettings(BaseModel):
     timeout: float = Field(600.0, gt=0, description="Seconds that one model call may take.")
     retries: int = Field(6, ge=1, description="Attempts at one model call.")
     priming: bool = Field(
-        True, description="Send the first request of a shared prefix alone, so that the others hit the cache."
+        default=True, description="Send the first request of a shared prefix alone, so that the others hit the cache."
     )
-    strict: bool = Field(False, description="With replay: stop at any drift from the recorded run.")
+    strict: bool = Field(default=False, description="With replay: stop at any drift from the recorded run.")
 
     samples: int = Field(10, ge=1, description="Testing and editing trajectories.")
     turns: int = Field(8, ge=1, description="Model calls a trajectory.")
     stages: str = Field(",".join(STAGES), description="Stages to run, from the first one on.")
     languages: str = Field("python", description="Languages of the files that are read, comma-separated.")
-    with_tests: bool = Field(False, description="Read test files too.")
+    with_tests: bool = Field(default=False, description="Read test files too.")
     prefilter: str = Field("", description="bm25:K reads only the K best files by words.")
     rankings: int = Field(3, ge=1, description="Ranking calls.")
     context_tokens: int = Field(128_000, ge=100, description="Estimated tokens of the files that trajectories see.")
@@ -155,7 +155,7 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option for each setting; it receives them as keyword arguments, None where not given."""
     own = [
         parameter
-        for parameter in inspect.signature(command).parameters.values()
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
     options = [

@@ -19,7 +19,7 @@ from agent.store import InstanceStore, Run
 from agent.trajectory.journal import read_lines
 from sandbox.errors import InputError, RunoffError
 from selection.record import Selection
-from selection.show import show
+from selection.show import print_selection
 
 EXAMPLE = "Example: runoff show solve-flask-20260101-120000"
 
@@ -69,7 +69,7 @@ def _instance(console: Console, store: InstanceStore) -> None:
     if result is None:
         console.print("[yellow]unfinished[/]: " + f"runoff resume {escape(store.path.parent.name)}", highlight=False)
     elif result["selection"]:
-        show(Selection.from_json(result["selection"], str(store.path / "result.json")), console)
+        print_selection(Selection.from_json(result["selection"], str(store.path / "result.json")), console)
     else:
         console.print(escape(result["reason"]), highlight=False)
 

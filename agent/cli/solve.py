@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from agent.cli import dry_run, interrupts
 from agent.cli.compose import Session
@@ -100,9 +99,10 @@ def put_on_work_tree(repository: Repository, patch: Path) -> None:
 
 
 def print_settings(resolved: Resolved) -> int:
-    """All settings with their sources."""
-    table = Table("setting", "value", "source", box=None)
-    for line in resolved.lines():
-        table.add_row(*line)
-    Console().print(table)
+    """All settings with their sources, a line each; a value of several lines is shown as one."""
+    lines = [("setting", "value", "source"), *resolved.lines()]
+    shown = [(name, value.replace("\n", "\\n") or "-", source) for name, value, source in lines]
+    widths = [min(40, max(len(line[column]) for line in shown)) for column in (0, 1)]
+    for name, value, source in shown:
+        typer.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
     return 0

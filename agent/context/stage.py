@@ -111,7 +111,7 @@ async def build_context(
     seen: set[str] = set()
 
     def judged(branch: str) -> None:
-        path = branch.split("#")[0]
+        path = branch.split("#", maxsplit=1)[0]
         seen.add(path)
         tell(path, len(seen), len(files))
 

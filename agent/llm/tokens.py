@@ -21,9 +21,9 @@ def estimate(text: str, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
     return estimate_bytes(len(text.encode("utf-8", "surrogatepass")), bytes_per_token)
 
 
-def estimate_bytes(size: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
-    """An estimate of the tokens in a file of `size` bytes, which need not be read for it."""
-    return math.ceil(size / bytes_per_token)
+def estimate_bytes(count: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """An estimate of the tokens in a text of so many bytes."""
+    return math.ceil(count / bytes_per_token)
 
 
 def estimate_prompt(request: Request, bytes_per_token: float = BYTES_PER_TOKEN) -> int:

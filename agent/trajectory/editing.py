@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.context.packing import Context
-from agent.edits.interpret import Faults, interpret
+from agent.edits.apply import interpret
+from agent.edits.types import Faults
 from agent.instances import Instance
 from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Reply
@@ -17,7 +18,7 @@ from agent.repository import Repository
 from agent.trajectory.edit_form import EditForms
 from agent.trajectory.flow import Flow
 from agent.trajectory.opening import Conversation, opening
-from agent.trajectory.outcome import Editing, Outcome, TestedScript
+from agent.trajectory.outcome import Outcome, PatchDraft, TriedScript
 from agent.trajectory.replies import Action, Approve, Malformed, NewEdit, NewScript, Tag, parse
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Execution, Patch, Script
@@ -35,7 +36,7 @@ class Desk:
     forms: EditForms
 
 
-async def editing(flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TestedScript | None) -> Editing:
+async def run_editing(flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TriedScript | None) -> PatchDraft:
     """Run one editing trajectory, seeded with a script where there is one.
 
     Returns its last patch and its last script. Raises what the client and the sandbox raise for faults of the
@@ -47,10 +48,11 @@ async def editing(flow: Flow, desk: Desk, settings: TrajectorySettings, seed: Te
 class _Draft:
     """One editing trajectory under way: the conversation, the last patch that applied, the last script."""
 
-    def __init__(self, flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TestedScript | None) -> None:
+    def __init__(self, flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TriedScript | None) -> None:
         self.flow, self.desk, self.settings = flow, desk, settings
-        self.tested = seed
+        self.tried = seed
         self.patch: Patch | None = None
+        self.seen = set(desk.context.paths)
         self.unusable = 0
         step = render(
             "editing_draft",
@@ -61,7 +63,7 @@ class _Draft:
         )
         self.talk = Conversation.start(opening(desk.instance, desk.files), step, settings)
 
-    async def work(self) -> Editing:
+    async def work(self) -> PatchDraft:
         for turn in range(self.settings.turns):
             if self.talk.full:
                 return self.end(Outcome.CONTEXT, turn)
@@ -76,8 +78,8 @@ class _Draft:
             self.talk.add(reply, await self.feedback(action, reply))
         return self.end(Outcome.ATTEMPTS, self.settings.turns)
 
-    def end(self, outcome: Outcome, turns: int) -> Editing:
-        return Editing(outcome if self.patch else Outcome.NO_EDIT, turns, self.patch, self.tested)
+    def end(self, outcome: Outcome, turns: int) -> PatchDraft:
+        return PatchDraft(outcome if self.patch else Outcome.NO_EDIT, turns, self.patch, self.tried)
 
     async def feedback(self, action: Action, reply: Reply) -> str:
         match action:
@@ -91,19 +93,19 @@ class _Draft:
                 raise AssertionError("an approval ends the trajectory")
 
     async def edited(self, text: str) -> str:
-        shown = tuple(file.path for file in self.desk.context.files)
-        outcome = interpret(text, repository=self.desk.repository, context_paths=shown)
+        outcome = interpret(text, repository=self.desk.repository, context_paths=self.seen)
         if isinstance(outcome, Faults):
+            self.seen.update(outcome.shown)
             return self.fault(outcome.feedback)
         self.patch = outcome
-        if self.tested is None:
+        if self.tried is None:
             return self.result(None, new_script=False)
-        return self.result(await self.flow.run("patched", self.tested.script, self.patch), new_script=False)
+        return self.result(await self.flow.run("patched", self.tried.script, self.patch), new_script=False)
 
     async def scripted(self, script: Script) -> str:
-        self.tested = TestedScript(script, await self.flow.run("baseline", script))
+        self.tried = TriedScript(script, await self.flow.run("baseline", script))
         if self.patch is None:
-            return render("editing_script_first", execution=_shown(self.tested.baseline))
+            return render("editing_script_first", execution=_shown(self.tried.baseline))
         return self.result(await self.flow.run("patched", script, self.patch), new_script=True)
 
     def result(self, after: Execution | None, *, new_script: bool) -> str:
@@ -113,7 +115,7 @@ class _Draft:
             diff=_cut(self.patch.diff, self.settings.diff_chars),
             script=after is not None,
             new_script=new_script,
-            before=_shown(self.tested.baseline) if self.tested else "",
+            before=_shown(self.tried.baseline) if self.tried else "",
             after=_shown(after) if after else "",
         )
 

@@ -18,10 +18,8 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TestedScript:
+class TriedScript:
     """A script and what it did on the unpatched tree."""
-
-    __test__ = False  # pytest would collect the class by its name
 
     script: Script
     baseline: Execution
@@ -33,22 +31,22 @@ class TestedScript:
 
 
 @dataclass(frozen=True, slots=True)
-class Testing:
+class ScriptDraft:
     """The end of a testing trajectory."""
 
     outcome: Outcome
     turns: int
-    tested: TestedScript | None = None
+    tried: TriedScript | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Editing:
+class PatchDraft:
     """The end of an editing trajectory."""
 
     outcome: Outcome
     turns: int
     patch: Patch | None = None
-    tested: TestedScript | None = None
+    tried: TriedScript | None = None
     """The last script: the one that it was seeded with, or one that it wrote itself."""
 
 

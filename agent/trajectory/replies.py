@@ -100,7 +100,9 @@ def _blocks(text: str) -> tuple[dict[str, str], str, bool]:
         tag = match[1].lower()
         around.append(text[: match.start()])
         inner = text[match.end() :]
-        closing = re.search(rf"^[ \t]*</{tag}>", inner, re.I | re.M) or re.search(rf"</{tag}>", inner, re.I)
+        closing = re.search(rf"^[ \t]*</{tag}>", inner, re.IGNORECASE | re.MULTILINE) or re.search(
+            rf"</{tag}>", inner, re.IGNORECASE
+        )
         found[tag] = inner[: closing.start()] if closing else inner
         if closing is None:
             return found, "\n".join(around), True

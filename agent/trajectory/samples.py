@@ -16,11 +16,11 @@ from agent.instances import Instance
 from agent.repository import Repository
 from agent.tasks import together
 from agent.trajectory.edit_form import choose
-from agent.trajectory.editing import Desk, editing
+from agent.trajectory.editing import Desk, run_editing
 from agent.trajectory.flow import Flow
-from agent.trajectory.outcome import Editing, Parked, TestedScript, Testing
+from agent.trajectory.outcome import Parked, PatchDraft, ScriptDraft, TriedScript
 from agent.trajectory.settings import TrajectorySettings
-from agent.trajectory.testing import testing
+from agent.trajectory.testing import run_testing
 from sandbox.errors import InfrastructureError
 
 Tell = Callable[[str, str], None]
@@ -31,14 +31,14 @@ class Sample:
     """What one sample left behind."""
 
     number: int
-    testing: Testing
-    editing: Editing | None = None
+    testing: ScriptDraft
+    editing: PatchDraft | None = None
     """None if the run ends after testing."""
 
     @property
-    def tested(self) -> TestedScript | None:
+    def tried(self) -> TriedScript | None:
         """The sample's final script."""
-        return self.editing.tested if self.editing else self.testing.tested
+        return self.editing.tried if self.editing else self.testing.tried
 
 
 async def draft_samples(
@@ -59,50 +59,51 @@ async def draft_samples(
     """
     files = render_files(context)
     desk = Desk(instance, repository, context, files, choose(settings.edit_format, model, context))
-    tests: list[asyncio.Future[Testing | Parked]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
+    tests: list[asyncio.Future[ScriptDraft | Parked]] = [asyncio.get_running_loop().create_future() for _ in range(count)]
 
     async def test(number: int) -> None:
         try:
-            ended: Testing | Parked = await testing(flow("testing", number), instance, settings, files)
-            tell("testing", f"sample {number}: {_told(ended)}")
+            draft = await run_testing(flow("testing", number), instance, settings, files)
         except InfrastructureError as error:
-            ended = _park(error, f"testing sample {number}", tell)
-        tests[number].set_result(ended)
+            tests[number].set_result(_park(error, f"testing sample {number}", tell))
+            return
+        tell("testing", f"sample {number}: {_told(draft)}")
+        tests[number].set_result(draft)
 
-    async def draft(number: int) -> Sample | Parked:
-        tested = await tests[number]
-        if isinstance(tested, Parked) or not edit:
-            return tested if isinstance(tested, Parked) else Sample(number, tested)
+    async def edit_it(number: int) -> Sample | Parked:
+        tried = await tests[number]
+        if isinstance(tried, Parked) or not edit:
+            return tried if isinstance(tried, Parked) else Sample(number, tried)
         try:
-            seed = tested.tested or _first_that_reproduces([await other for other in tests])
-            edited = await editing(flow("editing", number), desk, settings, seed)
+            seed = tried.tried or _first_that_reproduces([await other for other in tests])
+            edited = await run_editing(flow("editing", number), desk, settings, seed)
         except InfrastructureError as error:
             return _park(error, f"editing sample {number}", tell)
         tell("editing", f"sample {number}: {edited.outcome} after {edited.turns} turns")
-        return Sample(number, tested, edited)
+        return Sample(number, tried, edited)
 
     async def both(number: int) -> Sample | Parked:
         await test(number)
-        return await draft(number)
+        return await edit_it(number)
 
     return await together([both(number) for number in range(count)])
 
 
-def _first_that_reproduces(tests: list[Testing | Parked]) -> TestedScript | None:
+def _first_that_reproduces(tests: list[ScriptDraft | Parked]) -> TriedScript | None:
     """Raises InfrastructureError if a test that might come first is parked: resuming would choose another."""
     for ended in tests:
         if isinstance(ended, Parked):
             raise InfrastructureError(f"waits for a testing trajectory that is parked: {ended.message}")
-        if ended.tested and ended.tested.reproduces:
-            return ended.tested
+        if ended.tried and ended.tried.reproduces:
+            return ended.tried
     return None
 
 
 def _park(error: InfrastructureError, what: str, tell: Tell) -> Parked:
-    tell(what.split()[0], f"{what} is parked: {error}")
+    tell(what.split(maxsplit=1)[0], f"{what} is parked: {error}")
     return Parked(error.cause, str(error))
 
 
-def _told(ended: Testing) -> str:
-    verdict = f"script exits {ended.tested.baseline.exit_code} on the unpatched tree" if ended.tested else "no script"
+def _told(ended: ScriptDraft) -> str:
+    verdict = f"script exits {ended.tried.baseline.exit_code} on the unpatched tree" if ended.tried else "no script"
     return f"{ended.outcome} after {ended.turns} turns, {verdict}"

@@ -10,39 +10,40 @@ from agent.llm.errors import ContextExceeded
 from agent.prompts.render import render
 from agent.trajectory.flow import Flow
 from agent.trajectory.opening import Conversation, opening
-from agent.trajectory.outcome import Outcome, TestedScript, Testing
-from agent.trajectory.replies import Approve, Malformed, NewEdit, NewScript, parse
+from agent.trajectory.outcome import Outcome, ScriptDraft, TriedScript
+from agent.trajectory.replies import Approve, Malformed, NewEdit, NewScript, Tag, parse
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Execution
 
 
-async def testing(flow: Flow, instance: Instance, settings: TrajectorySettings, files: str = "") -> Testing:
+async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettings, files: str) -> ScriptDraft:
     """Run one testing trajectory.
 
-    Returns its last script, whether or not that reproduces the issue. Raises what the client and the sandbox raise
+    `files` is the packed context as text, for `testing_context = "files"`. Returns its last script, whether or not that reproduces the issue. Raises what the client and the sandbox raise
     for faults of the infrastructure.
     """
     system = opening(instance, files if settings.testing_context == "files" else "")
     talk = Conversation.start(system, render("testing_draft", language=settings.language), settings)
-    tested: TestedScript | None = None
+    tried: TriedScript | None = None
     for turn in range(settings.turns):
         if talk.full:
-            return Testing(Outcome.CONTEXT, turn, tested)
+            return ScriptDraft(Outcome.CONTEXT, turn, tried)
         try:
-            reply = await flow.ask("revise" if tested else "draft", talk.request())
+            reply = await flow.ask("revise" if tried else "draft", talk.request())
         except ContextExceeded:
-            return Testing(Outcome.CONTEXT, turn, tested)
-        match parse(reply, ("test", "done") if tested else ("test",), settings.language):
+            return ScriptDraft(Outcome.CONTEXT, turn, tried)
+        allowed: tuple[Tag, ...] = ("test", "done") if tried else ("test",)
+        match parse(reply, allowed, settings.language):
             case Approve():
-                return Testing(Outcome.DONE, turn + 1, tested)
+                return ScriptDraft(Outcome.DONE, turn + 1, tried)
             case NewScript(script):
-                tested = TestedScript(script, await flow.run("baseline", script))
-                talk.add(reply, feedback(tested.baseline))
+                tried = TriedScript(script, await flow.run("baseline", script))
+                talk.add(reply, feedback(tried.baseline))
             case Malformed(text):
                 talk.add(reply, text)
             case NewEdit():
                 raise AssertionError("an edit is not among the allowed tags")
-    return Testing(Outcome.ATTEMPTS, settings.turns, tested)
+    return ScriptDraft(Outcome.ATTEMPTS, settings.turns, tried)
 
 
 def feedback(baseline: Execution) -> str:

@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_scrap(tmp_path, monkey
     with pytest.raises(StoreError, match="No space left"):
         write_text(path, "new")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert [left.name for left in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_parts_are_stored_once_per_digest(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,7 +32,7 @@ print(repr(slug("A  B")))
 sys.exit(0 if slug("A  B") == "a-b" else 2)
 """
 BLIND_SCRIPT = "import texttools\n"
-RIGHT = 'words = text.lower().split()'
+RIGHT = "words = text.lower().split()"
 LONGER = 'words = [word for word in text.lower().split(" ") if word]\n    words = list(words)'
 WRONG = 'words = text.lower().replace("  ", "-").split(" ")\n    words = ["-".join(words), ""]'
 
@@ -43,10 +44,16 @@ def edit(line):
 def git(folder, *arguments):
     environment = {
         **os.environ,
-        **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"))},
+        **{
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"))
+        },
         **{f"GIT_{who}_DATE": "2026-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")},
     }
-    return subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True, env=environment).stdout
+    return subprocess.run(
+        ["git", "-C", folder, *arguments], check=True, capture_output=True, text=True, env=environment
+    ).stdout
 
 
 @pytest.fixture
@@ -62,12 +69,17 @@ def repository(tmp_path):
     return folder
 
 
-def answer(key, turn):
-    """What the person says, by stage, sample and turn: three samples, two of them right, one of which is longer."""
+def answer(request, turn):
+    """What the person says: of three samples two are right, one of these being longer; one script is blind."""
+    key = request["key"]
     sample = key["sample"]
     match key["stage"]:
         case "relevance":
-            return "It makes slugs.\nRELEVANCE: Relevant\nSUMMARY: makes slugs" if "slug" in key["branch"] else "RELEVANCE: Not Relevant"
+            return (
+                "It makes slugs.\nRELEVANCE: Relevant\nSUMMARY: makes slugs"
+                if "slug" in key["branch"]
+                else "RELEVANCE: Not Relevant"
+            )
         case "ranking":
             return '["texttools/slug.py", "texttools/invented.py"]'
         case "testing":
@@ -75,7 +87,10 @@ def answer(key, turn):
         case "editing":
             return edit((RIGHT, LONGER, WRONG)[sample]) if turn == 1 else "<done>"
         case "selection":
-            return "Both are right; the first is plainer.\n<choose>1</choose>"
+            candidates = re.findall(
+                r'<candidate number="(\d+)">(.*?)</candidate>', request["messages"][0]["content"], re.DOTALL
+            )
+            return f"It is the plainest that is right.\n<choose>{next(name for name, diff in candidates if RIGHT in diff)}</choose>"
 
 
 @dataclass
@@ -100,7 +115,11 @@ class Person:
 
     def open(self):
         """Stages of the requests that wait."""
-        waiting = [path for path in self.folder.glob("*.request.json") if not path.with_name(path.name.replace("request.json", "reply.md")).exists()]
+        waiting = [
+            path
+            for path in self.folder.glob("*.request.json")
+            if not path.with_name(path.name.replace("request.json", "reply.md")).exists()
+        ]
         return [json.loads(path.read_text())["key"]["stage"] for path in waiting]
 
     def _work(self):
@@ -114,7 +133,7 @@ class Person:
                     continue
                 turn = 1 + sum(message["role"] == "assistant" for message in request["messages"])
                 scrap = reply.with_suffix(".tmp")
-                scrap.write_text(self.say(request["key"], turn))
+                scrap.write_text(self.say(request, turn))
                 scrap.rename(reply)
                 self.answered.append(request["key"])
 
@@ -132,7 +151,9 @@ class Runoff:
 
     def __init__(self, folder):
         self.folder = folder
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(("RUNOFF_", "ANTHROPIC_", "OPENAI_"))}
+        self.environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("RUNOFF_", "ANTHROPIC_", "OPENAI_"))
+        }
 
     def instances(self, run="first"):
         """Names of the run's instances."""
@@ -217,7 +238,7 @@ def http_server():
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815  the name that the server calls
 
             def log_message(self, *_):
                 pass

@@ -56,12 +56,13 @@ SLOW = "import time\nfor _ in range(600):\n    time.sleep(0.1)\n"
 
 
 @pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
-def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_arguments, wait_until, sandbox, tmp_path):
-    started = tmp_path / "desk" / "started"
+def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_arguments, wait_until, sandbox):
     marker = f"interrupted-{os.getpid()}-{sandbox}"
     slow = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SLOW!r}, {marker!r}])\n"
     usual = person.say
-    person.say = lambda key, turn: (started.touch(), f"<test>\n{slow}</test>")[1] if key["stage"] == "testing" else usual(key, turn)
+    person.say = lambda request, turn: (
+        f"<test>\n{slow}</test>" if request["key"]["stage"] == "testing" else usual(request, turn)
+    )
     process = runoff.start(*solve_arguments, "--sandbox", sandbox)
     wait_until(lambda: processes_of(marker))
     code, seconds, err = interrupt(process)

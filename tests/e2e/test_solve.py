@@ -1,6 +1,7 @@
 """`runoff solve` and `show` from outside: a real repository, real executions, a person for a model."""
 
 import json
+import re
 import subprocess
 from collections import Counter
 
@@ -58,7 +59,7 @@ def test_json_and_output(runoff, solve_arguments):
 
 def test_apply_refuses_on_conflict_and_changes_nothing(runoff, repository, solve_arguments):
     (repository / "texttools" / "slug.py").write_text("def slug(text):\n    return text\n")
-    code, out, err = runoff(*solve_arguments, "--apply")
+    code, _, err = runoff(*solve_arguments, "--apply")
     assert code == 2
     assert "conflicts with the work tree" in err
     assert (repository / "texttools" / "slug.py").read_text() == "def slug(text):\n    return text\n"
@@ -110,7 +111,7 @@ def test_dry_run_of_a_model_without_a_price_says_unknown_and_not_zero(runoff, so
 def test_settings_are_shown_with_their_sources(runoff, solve_arguments):
     (runoff.folder / "runoff.toml").write_text("turns = 5\n")
     code, out, _ = runoff(*solve_arguments, "--show-settings", RUNOFF_FINALISTS="4")
-    lines = [line.split(maxsplit=2) for line in out.splitlines()]
+    lines = [re.split(r"\s{2,}", line) for line in out.splitlines()]
     assert code == 0
     assert ["turns", "5", "runoff.toml: turns"] in lines
     assert ["finalists", "4", "variable RUNOFF_FINALISTS"] in lines

@@ -74,3 +74,10 @@ def test_import_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run([str(installed), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed.parents[1]))
+
+
+def test_command_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    command = [str(installed.with_name("runoff")), "solve", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--issue" in done.stdout

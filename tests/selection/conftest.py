@@ -19,7 +19,7 @@ from agent.llm.messages import Reply, Request
 from agent.trajectory.flow import Flow, TrajectoryKey
 from agent.trajectory.journal import Journal
 from sandbox.api import Execution, Patch, Script
-from sandbox.matrix import Matrix
+from sandbox.matrix import Matrix, fill
 
 SLUG = "def slug(title):\n    return title.replace(' ', '-')\n"
 
@@ -56,9 +56,9 @@ class Tree:
             )
             if applied.returncode:
                 return Execution(None, "", 0.0, apply_error=applied.stderr.strip().splitlines()[0])
-        command = [sys.executable, "-B", "-c", script.text]
+        command = [sys.executable, "-B", "-c"] if script.language == "python" else ["bash", "-c"]
         done = subprocess.run(
-            command,
+            [*command, script.text],
             check=False,
             cwd=copy,
             text=True,
@@ -69,9 +69,7 @@ class Tree:
         return Execution(done.returncode, done.stdout, 0.0)
 
     async def matrix(self, scripts: Sequence[Script], patches: Sequence[Patch]) -> Matrix:
-        baseline = {script.digest: (await self.run(script), await self.run(script, repeat=1)) for script in scripts}
-        cells = {(p.digest, s.digest): await self.run(s, p) for p in patches for s in scripts}
-        return Matrix(tuple(scripts), tuple(patches), baseline, cells)
+        return await fill(self.run, scripts, patches)
 
 
 @pytest.fixture

@@ -114,6 +114,13 @@ async def test_a_candidate_that_does_not_apply_is_out_with_the_reason(hold, scri
     assert not loser.finalist
 
 
+async def test_a_candidate_that_does_not_apply_is_out_without_any_script(hold, scripted, patches):
+    stuck = Patch(patches["lower"].diff.replace("replace(' ', '-')\n+", "replace('?', '-')\n+"))
+    selection = await hold(scripted(), [("editing/0", stuck), ("editing/1", stuck), ("editing/2", patches["wrong"])], [])
+    assert (selection.patch, selection.method, selection.vote_took_place) == (patches["wrong"], Method.ONLY, False)
+    assert "does not apply" in selection.candidates[1].reason
+
+
 async def test_nobody_wins_where_nobody_stands(hold, scripted, scripts):
     selection = await hold(scripted(), [("editing/0", None)], scripts)
     assert (selection.chosen, selection.patch, selection.method) == (None, None, Method.NONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,11 @@ def test_what_models_wrote_is_text_and_whole_lines(selection):
         "# [bold]no markup[/bold] \u241b[31mno escape\u241b[0m, and a line that is longer than a narrow terminal\n" in shown
     )
     assert "\x1b" not in shown
+
+
+def test_bytes_that_are_no_text_survive_json(selection):
+    odd = replace(selection, argument="caf\udce9")
+    assert Selection.from_json(json.loads(json.dumps(odd.to_json()))) == odd
 
 
 @given(st.text())

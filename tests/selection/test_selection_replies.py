@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.messages import Reply, StopReason
+from sandbox.api import Script
 from selection.replies import Choice, Fault, Malformed, NewScript, parse
 
 
@@ -20,6 +21,7 @@ def read(text: str, stop: StopReason = StopReason.END):
         ("thoughts\n<script>\nprint(1)\n</script>", "print(1)\n"),
         ("<script>\n```python\nprint(1)\n```\n</script>\nmore thoughts", "print(1)\n"),
         ("```\n<script>\nprint(1)\n</script>\n```", "print(1)\n"),
+        ("Here it is:\n\n```python\nprint(1)\n```\n\nIt prints 1.", "print(1)\n"),
         ("<script>print(1)</script>", "print(1)\n"),
         ("I send a <script> now.\r\n<script>\r\nprint(1)\r\n</script>\r\n", "print(1)\n"),
         ("<script>\nprint('<choose>1</choose>')\n</script>", "print('<choose>1</choose>')\n"),
@@ -48,13 +50,16 @@ def test_an_id_that_is_none_is_no_choice(said):
     ("text", "fault"),
     [
         ("", Fault.NOTHING),
+        ("```python\n1\n```\nor\n```python\n2\n```", Fault.NOTHING),
+        ("```text\nan output\n```", Fault.NOTHING),
         ("I would choose 2.", Fault.NOTHING),
         ("<script>\nprint(1)\n", Fault.UNCLOSED),
         ("<choose>2", Fault.UNCLOSED),
         ("<script>\n\n</script>", Fault.EMPTY_SCRIPT),
         ("<script>\n```python\n```\n</script>", Fault.EMPTY_SCRIPT),
-        ("<script>\n1\n</script>\n<choose>1</choose>", Fault.BOTH),
+        ("<choose>1</choose>\n<script>\n1\n</script>", Fault.BOTH),
         ("<script>\n1\n</script>\n<script>\n2\n</script>", Fault.SEVERAL_SCRIPTS),
+        ("<script>\n1\n</script>\n<script>\n2\n</script>\n<choose>1</choose>", Fault.SEVERAL_SCRIPTS),
         ("<choose>1</choose> or <choose>2</choose>", Fault.SEVERAL_CHOICES),
     ],
 )
@@ -64,6 +69,15 @@ def test_what_cannot_be_acted_on(text, fault):
 
 def test_a_choice_that_is_repeated_is_one_choice():
     assert read("<choose>1</choose>\n<choose>1</choose>") == Choice(1, "")
+
+
+def test_a_choice_behind_a_script_was_made_before_its_outputs_and_does_not_count():
+    action = read("<script>\nprint(1)\n</script>\nThe outputs show that 2 is right.\n<choose>2</choose>")
+    assert action == NewScript(Script("print(1)\n"), premature=True)
+
+
+def test_a_script_that_is_repeated_is_one_script():
+    assert read("<script>\n1\n</script>\nagain:\n<script>\n```\n1\n```\n</script>") == NewScript(Script("1\n"))
 
 
 def test_a_cut_reply_is_told_apart_unless_its_action_is_whole():

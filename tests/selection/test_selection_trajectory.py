@@ -121,6 +121,18 @@ async def test_a_repeated_script_is_named_and_recorded_once(ask, scripted):
     assert "this very script before" in model.told(2)
 
 
+async def test_a_choice_behind_a_script_does_not_end_the_run_off(ask, scripted, tree):
+    model = scripted(f"{SEVERAL_SPACES}\nSo 3 is right.\n<choose>3</choose>", "<choose>1</choose>")
+    decision = await ask(model)
+    assert (decision.calls, len(tree.ran)) == (2, 4)
+    assert "does not count" in model.told(1)
+
+
+async def test_long_thoughts_for_a_choice_are_kept_in_part(ask, scripted):
+    decision = await ask(scripted("x" * 9000 + "<choose>1</choose>"))
+    assert "7000 characters cut" in decision.argument
+
+
 async def test_long_outputs_are_cut_in_the_middle(ask, scripted):
     model = scripted("<script>\nprint('a' * 500 + 'z' * 500)\n</script>", "<choose>1</choose>")
     await ask(model, output_chars=100)

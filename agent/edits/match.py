@@ -1,0 +1,130 @@
+"""Finds the lines that a block wants to replace: whole lines, exactly once.
+
+Forgiven, because the file's own lines are kept where nothing is replaced and only one reading is left: carriage returns,
+spaces at line ends, blank lines or code fences around both halves, and tags that the prompt's fence had to neutralize.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from agent.edits.fences import unfenced
+from agent.edits.types import Lines, Replace
+from agent.lines import bare, split_lines
+from agent.prompts.render import neutralize
+
+_TAG = "file"  # what `agent.context.packing.render_file` fences with
+_RAW_TAG = re.compile(rf"<(?=\s*/?\s*{_TAG}\b)", re.IGNORECASE)
+_NEUTRAL_TAG = re.compile(rf"&lt;(?=\s*/?\s*{_TAG}\b)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Lines `first` up to but not including `last` (from 0) give way to `lines`."""
+
+    first: int
+    last: int
+    lines: Lines
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """The search lines are not there exactly once."""
+
+    search: Lines
+    replace: Lines
+    found: tuple[int, ...] = ()
+    """Where they are, as line numbers from 0: none, or several."""
+
+
+def locate(edit: Replace, original: str) -> Region | Miss:
+    """Where the block applies. Of several readings of the block the longest search that fits counts."""
+    lines = [bare(line) for line in split_lines(original)]
+    several: Miss | None = None
+    for search, replace in reversed(edit.halves):
+        for wanted, new, view in _readings(search, replace, edit.path):
+            found = occurrences(wanted, lines, view)
+            if len(found) == 1:
+                last = found[0] + len(wanted)
+                as_is = dict(zip(wanted, lines[found[0] : last], strict=True))
+                back = restore(new, original)
+                return Region(found[0], last, tuple(as_is.get(a, b) for a, b in zip(new, back, strict=True)), edit.number)
+            if found:
+                several = several or Miss(search, replace, tuple(found))
+                break
+    search, replace = edit.halves[0]
+    return several or Miss(unfenced(search, edit.path), unfenced(replace, edit.path))
+
+
+def occurrences(wanted: Sequence[str], lines: Sequence[str], view: Callable[[str], str] = str) -> list[int]:
+    """Where the wanted lines begin, both sides seen through `view`."""
+    if not wanted:
+        return []
+    target = [view(line) for line in wanted]
+    seen = [view(line) for line in lines]
+    size = len(target)
+    return [at for at in range(len(seen) - size + 1) if seen[at] == target[0] and seen[at : at + size] == target]
+
+
+def as_shown(line: str) -> str:
+    """A line as a prompt shows it, without spaces at its end."""
+    return neutralize(line.rstrip(), _TAG)
+
+
+def restore(lines: Lines, original: str) -> Lines:
+    """Tags as the file has them, where the prompt showed them neutralized and the file has none like that itself."""
+    if not _RAW_TAG.search(original) or _NEUTRAL_TAG.search(original):
+        return lines
+    return tuple(_NEUTRAL_TAG.sub("<", line) for line in lines)
+
+
+def replaced(original: str, regions: Sequence[Region]) -> str:
+    """The text with all regions replaced; they must not overlap. New lines end as the lines around them do."""
+    lines = split_lines(original)
+    end = dominant_end(original)
+    for region in sorted(regions, key=lambda region: region.first, reverse=True):
+        new = [line + end for line in region.lines]
+        old = lines[region.first : region.last]
+        if new and old and region.last == len(lines) and not old[-1].endswith("\n"):
+            new[-1] = new[-1].removesuffix(end)
+        lines[region.first : region.last] = [_kept(line, old) for line in new]
+    return "".join(lines)
+
+
+def rewritten(original: str | None, lines: Lines) -> str:
+    """A whole new text with the line ends of the original; a new text ends with a line feed."""
+    if not lines:
+        return ""
+    end = dominant_end(original or "")
+    text = end.join(lines)
+    return text if original and not original.endswith("\n") else text + end
+
+
+def dominant_end(text: str) -> str:
+    """How most lines of a text end."""
+    return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
+
+
+def _kept(line: str, old: Sequence[str]) -> str:
+    """The old line itself where a new one differs from it only at its end: mixed line ends stay as they were."""
+    for candidate in old:
+        if candidate.endswith("\n") == line.endswith("\n") and bare(candidate) == bare(line):
+            return candidate
+    return line
+
+
+def _readings(search: Lines, replace: Lines, path: str) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:
+    """The block from the strictest reading to the most forgiving one."""
+    yield search, replace, str
+    yield search, replace, str.rstrip
+    yield search, replace, as_shown
+    search, replace = unfenced(search, path), unfenced(replace, path)
+    yield search, replace, as_shown
+    while search and replace and not search[0].strip() and not replace[0].strip():
+        search, replace = search[1:], replace[1:]
+    while search and replace and not search[-1].strip() and not replace[-1].strip():
+        search, replace = search[:-1], replace[:-1]
+    yield search, replace, as_shown

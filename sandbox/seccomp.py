@@ -1,0 +1,91 @@
+"""The system calls that the local backend refuses, as a BPF program for the kernel.
+
+Capabilities are gone by the time a script runs, but a new user namespace would hand out a full set of them again. What
+a container engine refuses by default and a test of a library does not miss is refused here too.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+# Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+REFUSED = {
+    "x86_64": (
+        *(101, 155, 161, 165, 166, 167, 168, 169, 172, 173, 175, 176, 246, 248, 249, 250, 272, 298, 304, 308, 310, 311),
+        *(313, 321, 323),
+    ),
+    "aarch64": (
+        39,
+        40,
+        41,
+        51,
+        97,
+        104,
+        105,
+        106,
+        117,
+        142,
+        217,
+        218,
+        219,
+        224,
+        225,
+        241,
+        265,
+        268,
+        270,
+        271,
+        273,
+        280,
+        282,
+    ),
+}
+"""ptrace, pivot_root, chroot, mount, umount2, swapon, swapoff, reboot, iopl, ioperm, init_module, delete_module, kexec_load,
+add_key, request_key, keyctl, unshare, perf_event_open, open_by_handle_at, setns, process_vm_readv, process_vm_writev,
+finit_module, bpf, userfaultfd."""
+REFUSED_EVERYWHERE = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
+"""io_uring_setup, io_uring_enter, io_uring_register, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, pidfd_getfd,
+mount_setattr: the same numbers on every architecture."""
+CLONE = {"x86_64": 56, "aarch64": 220}
+CLONE3 = 435
+X32_BIT = 0x40000000
+NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_EPERM, _ENOSYS = 1, 38
+_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+
+
+def program(machine: str = "") -> bytes:
+    """The filter as an array of `struct sock_filter`; empty for an architecture whose numbers are not known here."""
+    machine = machine or os.uname().machine
+    if machine not in AUDIT_ARCH:
+        return b""
+    lines = [
+        _line(_LOAD, _ARCH),
+        _line(_EQUAL, AUDIT_ARCH[machine], 1, 0),
+        _line(_RETURN, _ERRNO | _ENOSYS),
+        _line(_LOAD, _NUMBER),
+        _line(_AT_LEAST, X32_BIT, 0, 1),
+        _line(_RETURN, _ERRNO | _ENOSYS),
+        _line(_EQUAL, CLONE3, 0, 1),
+        _line(_RETURN, _ERRNO | _ENOSYS),  # its flags are out of reach here; libraries then use clone
+    ]
+    for number in (*REFUSED[machine], *REFUSED_EVERYWHERE):
+        lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _ERRNO | _EPERM)]
+    lines += [
+        _line(_EQUAL, CLONE[machine], 0, 3),
+        _line(_LOAD, _FIRST_ARGUMENT),
+        _line(_ANY_BIT, NEW_NAMESPACES, 0, 1),
+        _line(_RETURN, _ERRNO | _EPERM),
+        _line(_RETURN, _ALLOW),
+    ]
+    return b"".join(lines)
+
+
+def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)

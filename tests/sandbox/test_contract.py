@@ -1,0 +1,336 @@
+"""What every execution is promised, asked of both real backends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.api import Environment, Limits, Patch, Sandbox, Script, Verdict
+
+CHANGE = """\
+diff --git a/pkg/core.py b/pkg/core.py
+--- a/pkg/core.py
++++ b/pkg/core.py
+@@ -1,2 +1,2 @@
+ def double(x):
+-    return x + x + 1
++    return x + x
+diff --git a/pkg/new.py b/pkg/new.py
+new file mode 100644
+--- /dev/null
++++ b/pkg/new.py
+@@ -0,0 +1 @@
++NEW = True
+diff --git a/pkg/old.py b/pkg/old.py
+deleted file mode 100644
+--- a/pkg/old.py
++++ /dev/null
+@@ -1 +0,0 @@
+-OLD = True
+"""
+DOES_NOT_APPLY = CHANGE.replace("return x + x + 1", "return something_else(x)")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "verdict"),
+    [
+        ("import pkg.core", 0, Verdict.PASS),
+        ("import pkg.core, sys; sys.exit(2 if pkg.core.double(2) != 4 else 0)", 2, Verdict.ISSUE),
+        ("import pkg.absent", 1, Verdict.BROKEN),
+        ("import os; os.kill(os.getpid(), 11)", -11, Verdict.BROKEN),
+    ],
+)
+async def test_exit_code(sandbox: Sandbox, environment: Environment, text: str, code: int, verdict: Verdict) -> None:
+    execution = await sandbox.execute(environment, Script(text))
+    assert (execution.exit_code, execution.verdict, execution.limit) == (code, verdict, None)
+
+
+async def test_bash_says_two_for_itself_only(sandbox: Sandbox, environment: Environment) -> None:
+    said = await sandbox.execute(environment, Script("python -c 'import pkg.core' && exit 2", "bash"))
+    assert said.verdict is Verdict.ISSUE
+    unparsed = await sandbox.execute(environment, Script("if then fi (", "bash"))
+    assert unparsed.verdict is Verdict.BROKEN
+    assert "syntax error" in unparsed.output
+
+
+async def test_surroundings(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import os, socket, sys
+for name in ("PYTHONHASHSEED", "HOME", "TZ", "LANG", "LC_ALL", "GIVEN"):
+    print(name, os.environ[name])
+print(os.getcwd(), socket.gethostname(), sys.prefix, os.path.isdir(os.environ["HOME"]), sys.stdin.read() == "")
+"""
+    execution = await sandbox.execute(environment, Script(text))
+    assert execution.output.splitlines() == [
+        "PYTHONHASHSEED 0",
+        "HOME /tmp/home",
+        "TZ UTC",
+        "LANG C.UTF-8",
+        "LC_ALL C.UTF-8",
+        "GIVEN by the environment",
+        "/testbed testbed /opt/env True True",
+    ]
+
+
+async def test_output_of_60_megabytes(sandbox: Sandbox, environment: Environment) -> None:
+    text = "print('begins')\nfor _ in range(600): print('x' * 100_000)\nprint('ends')"
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(output_chars=1000, seconds=60))
+    assert (execution.exit_code, execution.limit) == (0, "output")
+    assert execution.verdict is Verdict.PASS
+    assert len(execution.output) <= 1000
+    assert execution.output.startswith("begins")
+    assert execution.output.endswith("ends\n")
+
+
+async def test_time_out_ends_daemons(
+    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    text = f"""
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execvp("sleep", ["sleep", "{token}"])
+    os._exit(0)
+print("before", flush=True)
+time.sleep(1000)
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=1.5))
+    assert (execution.timed_out, execution.limit, execution.verdict) == (True, "seconds", Verdict.BROKEN)
+    assert execution.output == "before\n"
+    assert 1.5 <= execution.seconds < 10
+    assert not alive(token)
+
+
+async def test_daemon_does_not_outlive_its_script(
+    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    text = f"import subprocess; subprocess.Popen(['sleep', '{token}'], start_new_session=True)"
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=30))
+    assert execution.exit_code == 0
+    assert execution.seconds < 10
+    assert not alive(token)
+
+
+async def test_memory_limit(sandbox: Sandbox, environment: Environment) -> None:
+    text = "kept = []\nwhile True: kept.append(bytearray(8 << 20))"
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(memory_mb=128, seconds=60))
+    assert (execution.oom, execution.limit, execution.verdict) == (True, "memory", Verdict.BROKEN)
+
+
+async def test_memory_limit_of_a_child(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import subprocess, sys, time
+subprocess.run([sys.executable, "-c", "kept = []\\nwhile True: kept.append(bytearray(8 << 20))"])
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(memory_mb=128, seconds=60))
+    assert (execution.limit, execution.verdict) == ("memory", Verdict.BROKEN)
+
+
+async def test_fork_bomb(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import os, time
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.1)
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(processes=40, seconds=30))
+    assert (execution.limit, execution.verdict) == ("processes", Verdict.BROKEN)
+
+
+@pytest.mark.parametrize("place", ["/testbed", "/tmp", "/dev/shm"])
+async def test_disk_limit(sandbox: Sandbox, environment: Environment, place: str) -> None:
+    text = f"""
+import os, time
+for number in range(200):
+    try:
+        with open("{place}/filled%d" % number, "wb") as file:
+            file.write(bytes(2 << 20))
+    except OSError:
+        time.sleep(0.05)
+time.sleep(20)
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=16, seconds=60))
+    assert (execution.limit, execution.verdict) == ("disk", Verdict.BROKEN)
+
+
+async def test_inode_limit(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+number = 0
+while True:
+    try:
+        open("/tmp/empty%d" % number, "w").close()
+        number += 1
+    except OSError:
+        pass
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=64, seconds=60))
+    assert (execution.limit, execution.verdict) == ("inodes", Verdict.BROKEN)
+
+
+async def test_network(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname(), 5).close()
+try:
+    socket.create_connection(("192.0.2.1", 80), 5)
+except OSError as error:
+    print(error.strerror)
+"""
+    execution = await sandbox.execute(environment, Script(text))
+    assert execution.output == "Network is unreachable\n"
+
+
+async def test_host_is_invisible(
+    sandbox: Sandbox, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PLANTED_SECRET", "swordfish-in-the-environment")
+    planted = tmp_path / "planted"
+    planted.write_text("swordfish-in-a-file")
+    text = f"""
+import glob, os
+print("swordfish" in str(os.environ), os.path.exists({str(planted)!r}))
+for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
+    try:
+        print(path) if b"swordfish" in open(path, "rb").read() else None
+    except OSError:
+        pass
+print(sorted(os.listdir(os.environ["HOME"])), glob.glob("/home/*/*"), glob.glob("/root/*"), os.path.exists("/var/run/docker.sock"))
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=20))
+    assert execution.output.splitlines() == ["False False", "[] [] [] False"]
+
+
+async def test_tree_is_pristine_every_time(sandbox: Sandbox, environment: Environment) -> None:
+    pollute = """
+import pathlib, subprocess
+for place in ("/testbed/pkg/core.py", "/testbed/left", "/tmp/left", "/tmp/home/left", "/dev/shm/left"):
+    pathlib.Path(place).write_text("polluted")
+pathlib.Path("/testbed/pkg/old.py").unlink()
+subprocess.run(["git", "tag", "left"], check=True)
+"""
+    look = """
+import glob, pathlib, subprocess, sys
+run = lambda *command: subprocess.run(["git", *command], check=True, capture_output=True, text=True).stdout.split()
+print(run("status", "--porcelain", "--ignored"), run("tag"), glob.glob("/*/left") + glob.glob("/*/*/left"))
+"""
+    assert (await sandbox.execute(environment, Script(pollute))).exit_code == 0
+    assert (await sandbox.execute(environment, Script(look))).output == "[] ['v1'] []\n"
+
+
+async def test_patch_changes_adds_and_deletes(sandbox: Sandbox, environment: Environment) -> None:
+    text = "import os, pkg.core, pkg.new, sys; print(pkg.core.double(2), pkg.new.NEW, os.path.exists('pkg/old.py'))"
+    execution = await sandbox.execute(environment, Script(text), Patch(CHANGE))
+    assert (execution.apply_error, execution.output) == ("", "4 True False\n")
+
+
+async def test_patch_that_does_not_apply(sandbox: Sandbox, environment: Environment) -> None:
+    execution = await sandbox.execute(environment, Script("print('ran')"), Patch(DOES_NOT_APPLY))
+    assert (execution.exit_code, execution.output, execution.verdict) == (None, "", Verdict.BROKEN)
+    assert "pkg/core.py" in execution.apply_error
+
+
+async def test_patch_with_drifted_context(sandbox: Sandbox, environment: Environment) -> None:
+    drifted = "--- a/README\n+++ b/README\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n 3\n"
+    execution = await sandbox.execute(environment, Script("print(open('README').read())"), Patch(drifted))
+    assert (execution.apply_error, execution.output) == ("", "one\nTWO\nthree\n\n")
+
+
+async def test_patch_that_is_refused(sandbox: Sandbox, environment: Environment) -> None:
+    escaping = CHANGE.replace("pkg/new.py", "../new.py")
+    execution = await sandbox.execute(environment, Script("print('ran')"), Patch(escaping))
+    assert execution.exit_code is None
+    assert "`..`" in execution.apply_error
+
+
+async def test_history_ends_at_the_base_commit(sandbox: Sandbox, environment: Environment, repository: Any) -> None:
+    text = f"""
+import subprocess
+run = lambda *command: subprocess.run(["git", *command], capture_output=True, text=True)
+print(run("rev-parse", "HEAD").stdout.strip(), run("describe").stdout.strip().rpartition("-")[0])
+print([run("cat-file", "-e", name).returncode == 0 for name in ("{repository.past}", "{repository.future}", "v1", "v2")])
+print(run("log", "--all", "--format=%s").stdout.split(), run("reflog").stdout, run("remote").stdout)
+print(run("status", "--porcelain").stdout)
+"""
+    execution = await sandbox.execute(environment, Script(text))
+    assert execution.output.splitlines() == [
+        f"{repository.base} v1-1",
+        "[True, False, True, False]",
+        "['base', 'first']  ",
+        "",
+    ]
+
+
+async def test_result_cannot_be_forged(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import ctypes, json, os, signal, sys
+forged = json.dumps({"exit_code": 0, "output": "forged", "seconds": 0, "apply_error": "", "limit": None}) + "\\n"
+for handle in range(3, 21):
+    try:
+        os.write(handle, forged.encode())
+        print("wrote to", handle)
+    except OSError:
+        pass
+for pid in {1, os.getppid()}:
+    for handle in range(20):
+        try:
+            open("/proc/%d/fd/%d" % (pid, handle), "w").write(forged)
+            print("opened", handle)
+        except OSError:
+            pass
+    for name in ("mem", "environ"):
+        try:
+            open("/proc/%d/%s" % (pid, name), "rb").read(1)
+            print("read", name)
+        except OSError:
+            pass
+    if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0:
+        print("traced")
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP):
+        os.kill(pid, number)
+print(forged)
+sys.exit(3)
+"""
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=20))
+    assert execution.exit_code == 3
+    assert execution.output.startswith('{"exit_code": 0')
+
+
+async def test_privileges(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(*(int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status["NoNewPrivs"].strip())
+print(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), libc.unshare(0x10000000), libc.unshare(0x00020000))
+print(libc.umount2(b"/tmp", 2), libc.chroot(b"/tmp"), os.access("/proc/sys/kernel/core_pattern", os.W_OK))
+for place in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    try:
+        open(place, "w").write("1")
+        print("wrote", place)
+    except OSError:
+        pass
+"""
+    execution = await sandbox.execute(environment, Script(text))
+    assert execution.output.splitlines() == ["0 0 0 0 0 1", "-1 -1 -1", "-1 -1 False"]
+
+
+async def test_four_at_once(make_sandbox: Callable[[int], Sandbox], environment: Environment) -> None:
+    sandbox = make_sandbox(4)
+    started = time.monotonic()
+    texts = [f"import time; time.sleep(2); print({number})" for number in range(4)]
+    executions = await asyncio.gather(*(sandbox.execute(environment, Script(text)) for text in texts))
+    elapsed = time.monotonic() - started
+    await sandbox.close()
+    assert [execution.output for execution in executions] == ["0\n", "1\n", "2\n", "3\n"]
+    assert elapsed < 8

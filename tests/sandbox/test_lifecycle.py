@@ -1,0 +1,166 @@
+"""Building, caching, cancelling and interrupting, on both real backends."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import health
+from sandbox.api import Environment, EnvironmentSpec, Limits, Sandbox, Script
+from sandbox.errors import EnvironmentBuildError, SandboxError
+
+SLEEP = "import os; print('sleeping', flush=True); os.execvp('sleep', ['sleep', '{token}'])"
+
+
+async def appeared(alive: Callable[[str], bool], token: str) -> None:
+    async with asyncio.timeout(30):
+        while not alive(token):
+            await asyncio.sleep(0.05)
+
+
+async def gone(alive: Callable[[str], bool], token: str, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while alive(token):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(0.05)
+    return True
+
+
+def containers(sandbox: Sandbox) -> list[str]:
+    """Containers of this sandbox that the engine still has, running or not."""
+    if sandbox.name != "docker":
+        return []
+    label = f"label=runoff.run={sandbox.engine.run}"  # type: ignore[attr-defined]
+    listed = subprocess.run(["docker", "ps", "-aq", "--filter", label], check=True, capture_output=True, text=True)
+    return listed.stdout.split()
+
+
+async def test_cancelled_execution_leaves_nothing(
+    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    task = asyncio.create_task(sandbox.execute(environment, Script(SLEEP.format(token=token))))
+    await appeared(alive, token)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 8)
+    assert await gone(alive, token, 2)
+    assert containers(sandbox) == []
+    assert (await sandbox.execute(environment, Script("print('next')"))).output == "next\n"
+
+
+async def test_interrupt_ends_everything(
+    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    tasks = [asyncio.create_task(sandbox.execute(environment, Script(SLEEP.format(token=token)))) for _ in range(3)]
+    await appeared(alive, token)
+    sandbox.interrupt()
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert [type(result) for result in results] == [SandboxError] * 3
+    assert await gone(alive, token, 2)
+    assert containers(sandbox) == []
+    with pytest.raises(SandboxError):
+        await sandbox.execute(environment, Script("print('too late')"))
+
+
+async def test_no_container_is_left_after_executions(sandbox: Sandbox, environment: Environment) -> None:
+    await sandbox.execute(environment, Script("import time; time.sleep(60)"), limits=Limits(seconds=0.5))
+    assert containers(sandbox) == []
+
+
+async def test_environment_is_cached_by_content(
+    sandbox: Sandbox, environment: Environment, repository: Any, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repository.path), str(clone)], check=True)
+    lines: list[str] = []
+    started = time.monotonic()
+    again = await sandbox.build(EnvironmentSpec(repository.base[:10], clone, variables=environment.variables), lines.append)
+    assert time.monotonic() - started < 2
+    assert again == environment
+    await asyncio.sleep(0)
+    assert any("cached" in line for line in lines)
+
+
+async def test_failing_set_up(sandbox: Sandbox, repository: Any) -> None:
+    spec = repository.spec(setup="echo compiler not found >&2\nfalse || exit 7\necho never")
+    with pytest.raises(EnvironmentBuildError) as caught:
+        await sandbox.build(spec)
+    assert "exit code 7" in caught.value.message
+    assert "compiler not found" in caught.value.message
+    assert caught.value.hint
+    assert containers(sandbox) == []
+
+
+async def test_set_up_changes_what_executions_see(sandbox: Sandbox, repository: Any, remove_built: Callable[..., None]) -> None:
+    setup = """
+printf 'def installed(): return 42\\n' > "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/helper.py"
+echo changed >> README
+git fetch -q . HEAD
+echo built > generated.txt
+"""
+    lines: list[str] = []
+    built = await sandbox.build(repository.spec(setup=setup), lines.append)
+    text = """
+import helper, os, subprocess
+status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout.split()
+print(helper.installed(), open("generated.txt").read().strip(), status, os.path.exists(".git/FETCH_HEAD"))
+"""
+    execution = await sandbox.execute(built, Script(text))
+    remove_built(built)
+    assert execution.output == "42 built ['??', 'generated.txt'] False\n"
+    await asyncio.sleep(0)
+    assert any("tracked files" in line for line in lines)
+
+
+async def test_set_up_installs_from_the_registry(
+    sandbox: Sandbox, repository: Any, remove_built: Callable[..., None]
+) -> None:
+    built = await sandbox.build(repository.spec(setup="pip install -q 'iniconfig==2.0.0'"))
+    text = """
+import importlib.metadata, os
+print(importlib.metadata.version("iniconfig"))
+print([name for name in os.environ if "PIP" in name or "CERT" in name or "PROXY" in name.upper()])
+print(os.path.exists("/run/runoff-ca.crt") and os.path.getsize("/run/runoff-ca.crt"))
+"""
+    execution = await sandbox.execute(built, Script(text))
+    remove_built(built)
+    lines = execution.output.splitlines()
+    assert lines[:2] == ["2.0.0", "[]"]
+    assert lines[2] in ("False", "0")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (EnvironmentSpec("0" * 40, Path("/nonexistent")), "not a git repository"),
+        (EnvironmentSpec("0" * 40), "no commit"),
+    ],
+)
+async def test_unusable_repository(sandbox: Sandbox, repository: Any, spec: EnvironmentSpec, words: str) -> None:
+    if spec.repository is None:
+        spec = EnvironmentSpec("0" * 40, repository.path)
+    with pytest.raises(EnvironmentBuildError, match=words):
+        await sandbox.build(spec)
+
+
+async def test_unknown_interpreter(sandbox: Sandbox, repository: Any) -> None:
+    with pytest.raises(EnvironmentBuildError, match="no.*interpreter"):
+        await sandbox.build(repository.spec(python="python1.5"))
+
+
+async def test_health_of_the_baseline(sandbox: Sandbox, environment: Environment, repository: Any) -> None:
+    baseline = await health.check_baseline(
+        sandbox, environment, base_commit=repository.base, test_command="echo two tests failed; exit 3"
+    )
+    assert baseline.python.startswith("3.")
+    assert (baseline.test_exit, baseline.test_tail) == (3, "two tests failed")
+    assert "exits 3" in baseline.warning
+    with pytest.raises(EnvironmentBuildError, match="not at the base commit"):
+        await health.check_baseline(sandbox, environment, base_commit=repository.future)
