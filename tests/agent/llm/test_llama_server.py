@@ -18,7 +18,7 @@ from agent.llm.specs import check, parse_spec
 from tests.agent.llm.dialects import ask, key
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]  # the first run downloads 130 MB
-RULES = "You review changes to a program. " + "Every change must be small, tested and explained. " * 40
+RULES = "You review changes to a program. " + "Every change must be small, tested and explained. " * 30
 
 
 @pytest.fixture(params=["openai", "anthropic"])
@@ -57,7 +57,7 @@ async def test_repeated_prefix_is_read_from_the_cache(model: Model) -> None:
     await model.complete(request("Is this change good?"), key(0))
     reply = await model.complete(request("What would you change?"), key(1))
     assert reply.usage.cache_read
-    assert reply.usage.cache_read > 300
+    assert reply.usage.cache_read > 250
     assert reply.usage.input is not None
     assert reply.usage.input < 100
 
@@ -91,8 +91,8 @@ async def test_seed_repeats_a_sample_and_tells_samples_apart(llama: str, tmp_pat
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         spec = parse_spec(f"openai:smollm2@{llama}/v1")
         opened = open_model(spec, settings=LlmSettings(attempts=1), ledger=ledger, env={}, seed=1)
-        request = ask("Tell me a story.", max_tokens=24, temperature=1.0)
-        texts = [(await opened.complete(request, key(sample))).text for sample in (0, 0, 1, 2, 3)]
+        request = ask("Tell me a story.", max_tokens=12, temperature=1.0)
+        texts = [(await opened.complete(request, key(sample))).text for sample in (0, 0, 1, 2)]
         await opened.close()
     assert texts[0] == texts[1]
     assert len(set(texts)) > 1
@@ -110,8 +110,9 @@ async def test_server_that_is_down(vendor: str, unused_tcp_port: int, tmp_path: 
     started = time.monotonic()
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         opened = open_model(spec, settings=LlmSettings(attempts=3, retry_seconds=20), ledger=ledger, env={})
-        with pytest.raises(ServerUnavailable):
+        with pytest.raises(ServerUnavailable) as early:
             await check(opened.client)
+        assert "resume" not in early.value.hint  # there is no run yet
         with pytest.raises(ServerUnavailable, match="3 attempts") as raised:
             await opened.complete(ask(), key())
         await opened.close()
