@@ -148,5 +148,6 @@ class TestStreams:
     )
     async def test_broken_streams_may_be_repeated(self, played: Played, clients: Clients, events: Any) -> None:
         played.plays(streams(*events))
-        with pytest.raises(Transient):
+        with pytest.raises(Transient) as raised:
             await clients["anthropic"].complete(ask(max_tokens=32_000), key())
+        assert raised.value.may_be_billed
