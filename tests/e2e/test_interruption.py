@@ -77,11 +77,12 @@ def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_
 def test_ctrl_c_during_set_up(runoff, solve_arguments, wait_until):
     marker = f"set-up-{os.getpid()}"
     process = runoff.start(*solve_arguments, "--setup", f"exec -a {marker} sleep 60")
-    wait_until(lambda: processes_of(marker))
+    begun = lambda: [line for line in processes_of(marker) if line.startswith(marker)]  # noqa: E731
+    wait_until(begun)
     code, seconds, err = interrupt(process)
     assert code == 130, err
     assert seconds < SECONDS
-    wait_until(lambda: not processes_of(marker), 5)
+    wait_until(lambda: not begun(), 5)
 
 
 def test_a_kill_costs_no_answer_twice(runoff, person, solve_arguments, wait_until):
