@@ -135,7 +135,8 @@ def overflow_of(complaint: Complaint, where: str = "") -> ContextExceeded | None
 def fault_of_status(status: int, body: object, headers: Mapping[str, str], where: str) -> RunoffError:
     """The error for an HTTP status and body. `where` names model and server."""
     complaint = complaint_of(body)
-    if status < HTTPStatus.BAD_REQUEST:  # an error inside a stream that began well
+    began = status < HTTPStatus.BAD_REQUEST  # an error inside a stream that began well
+    if began:
         status = _BY_KIND.get(complaint.kind, HTTPStatus.INTERNAL_SERVER_ERROR)
     said = _short(complaint.message) or f"HTTP status {status}"
     if status == HTTPStatus.PAYMENT_REQUIRED or _NO_CREDIT.search(f"{complaint.code} {complaint.kind} {complaint.message}"):
@@ -143,7 +144,9 @@ def fault_of_status(status: int, body: object, headers: Mapping[str, str], where
         return ServerUnavailable(f"the account may not spend any more: {said}", where=where, hint=hint)
     malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and _MALFORMED.search(complaint.message)  # older llama.cpp
     if (status >= HTTPStatus.INTERNAL_SERVER_ERROR and not malformed) or status in _LATER:
-        return _overload(status, said, retry_after_of(headers), where)
+        fault = _overload(status, said, retry_after_of(headers), where)
+        fault.may_be_billed |= began
+        return fault
     return overflow_of(complaint, where) or _refusal(status, complaint, said, where)
 
 

@@ -66,11 +66,19 @@ class Parameters:
         self._spec = spec
         known = {"temperature": takes.temperature, "seed": takes.seed}
         self._without = {name for name, taken in known.items() if not taken}
+        self._unsaid = {
+            "temperature",
+            "response_format",
+            "output_config",
+        }  # that a seed is left out changes nothing expected
         self.max_tokens: MaxTokensName = takes.max_tokens
         """The name under which the bound on the reply is sent."""
 
     def takes(self, name: str) -> bool:
-        """Whether `name` is to be sent."""
+        """Whether `name`, which the request sets, is to be sent; that it is not is said once."""
+        if name in self._without and name in self._unsaid:
+            self._unsaid.remove(name)
+            logger.warning("%s does not take %s: it is left out", self._spec, name)
         return name not in self._without
 
     def learn(self, complaint: Complaint, sent: frozenset[str]) -> bool:
@@ -81,9 +89,7 @@ class Parameters:
         if name in ("max_tokens", "max_completion_tokens"):
             self.max_tokens = "max_completion_tokens" if name == "max_tokens" else "max_tokens"
             return True
-        if name not in self._without:
-            self._without.add(name)
-            logger.warning("%s does not take %s: left out from now on", self._spec, name)
+        self._without.add(name)
         return True
 
 

@@ -45,7 +45,7 @@ class Repeat:
 
 async def with_retries(call: Callable[[], Awaitable[T]], limits: RetryLimits, on_repeat: Callable[[Repeat], None]) -> T:
     """The result of the first attempt that succeeds. Raises ServerUnavailable after the last; other errors at once."""
-    backoff = wait_exponential_jitter(initial=limits.first_wait, max=limits.longest_wait, jitter=limits.first_wait)
+    backoff = wait_exponential_jitter(multiplier=limits.first_wait, max=limits.longest_wait, jitter=limits.first_wait)
     spread = wait_random(0, limits.first_wait)  # so that calls parked together do not return together
 
     def wait(state: RetryCallState) -> float:

@@ -11,7 +11,8 @@ from typing import Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from agent.llm.client import Client
-from agent.llm.errors import NoKey
+from agent.llm.errors import NoKey, ServerUnavailable
+from agent.llm.faults import RESUME
 from agent.llm.settings import LlmSettings
 from sandbox.errors import InputError
 
@@ -122,8 +123,14 @@ class Checkable(Protocol):
 
 async def check(client: Client) -> None:
     """Find out, before anything is spent, whether the client will work; see `Checkable`."""
-    if isinstance(client, Checkable):
+    if not isinstance(client, Checkable):
+        return
+    try:
         await client.check()
+    except ServerUnavailable as error:
+        if error.hint == RESUME:  # there is no run to resume yet
+            error.hint = "start the server or mend the network and try again, or name another model with --model SPEC"
+        raise
 
 
 def _split(rest: str, text: str) -> tuple[str, str]:

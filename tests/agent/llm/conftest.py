@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.agent.llm.dialects import Played
+from tests.agent.llm.dialects import Clients, Played
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,6 +29,15 @@ async def played() -> AsyncIterator[Played]:
     server.url = f"http://{host}:{port}"
     yield server
     await runner.cleanup()
+
+
+@pytest.fixture
+async def clients(played: Played) -> AsyncIterator[Clients]:
+    made = Clients()
+    made.url = played.url
+    yield made
+    for client in made.values():
+        await client.close()
 
 
 @pytest.fixture(scope="session")

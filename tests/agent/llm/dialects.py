@@ -10,8 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.llm.anthropic_client import AnthropicClient
 from agent.llm.client import CallKey
 from agent.llm.messages import Message, Part, Request
+from agent.llm.openai_client import OpenAIClient
 
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -102,3 +104,22 @@ def ask(text: str = "Say hello.", system: str = "", **fields: Any) -> Request:
 
 def key(sample: int = 0, sequence: int = 0, stage: str = "testing") -> CallKey:
     return CallKey("demo__one-1", stage, sample, "", sequence)
+
+
+Client = OpenAIClient | AnthropicClient
+
+
+def client_of(vendor: str, url: str, model: str = "played-1", timeout: float = 5.0) -> Client:
+    if vendor == "openai":
+        return OpenAIClient(f"openai:{model}@{url}/v1", model, api_key="k", base_url=f"{url}/v1", timeout=timeout)
+    return AnthropicClient(f"anthropic:{model}@{url}", model, api_key="k", base_url=url, timeout=timeout)
+
+
+class Clients(dict[str, Client]):
+    """Clients by vendor, made when they are asked for."""
+
+    url = ""
+
+    def __missing__(self, vendor: str) -> Client:
+        self[vendor] = client_of(vendor, self.url)
+        return self[vendor]

@@ -18,7 +18,7 @@ from agent.llm.specs import check, parse_spec
 from tests.agent.llm.dialects import ask, key
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]  # the first run downloads 130 MB
-RULES = "You review changes to a program. " + "Every change must be small, tested and explained. " * 40
+RULES = "You review changes to a program. " + "Every change must be small, tested and explained. " * 30
 
 
 @pytest.fixture(params=["openai", "anthropic"])
@@ -35,7 +35,8 @@ async def test_completion(model: Model, tmp_path: Path) -> None:
     await check(model.client)
     reply = await model.complete(ask("Say hello.", system="Be brief.", max_tokens=12, temperature=0.0), key())
     assert reply.text.strip()
-    assert reply.usage.output and 0 < reply.usage.output <= 12
+    assert reply.usage.output
+    assert 0 < reply.usage.output <= 12
     assert reply.usage.input is not None
     assert reply.dollars is None
     assert reply.seconds > 0
@@ -55,21 +56,25 @@ async def test_repeated_prefix_is_read_from_the_cache(model: Model) -> None:
 
     await model.complete(request("Is this change good?"), key(0))
     reply = await model.complete(request("What would you change?"), key(1))
-    assert reply.usage.cache_read and reply.usage.cache_read > 300
-    assert reply.usage.input is not None and reply.usage.input < 100
+    assert reply.usage.cache_read
+    assert reply.usage.cache_read > 250
+    assert reply.usage.input is not None
+    assert reply.usage.input < 100
 
 
 async def test_prompt_that_does_not_fit(model: Model) -> None:
     with pytest.raises(ContextExceeded) as raised:
         await model.complete(ask("word " * 3000), key())
     assert raised.value.limit == 1024
-    assert raised.value.prompt_tokens is not None and raised.value.prompt_tokens > 3000
+    assert raised.value.prompt_tokens is not None
+    assert raised.value.prompt_tokens > 3000
 
 
 async def test_long_replies_are_streamed(model: Model) -> None:
     reply = await model.complete(ask("Answer with one word: yes or no?", max_tokens=9000, temperature=0.0), key())
     assert reply.text.strip()
-    assert reply.usage.output is not None and reply.usage.output > 0
+    assert reply.usage.output is not None
+    assert reply.usage.output > 0
 
 
 async def test_schema_binds_the_reply(llama: str, tmp_path: Path) -> None:
@@ -86,8 +91,8 @@ async def test_seed_repeats_a_sample_and_tells_samples_apart(llama: str, tmp_pat
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         spec = parse_spec(f"openai:smollm2@{llama}/v1")
         opened = open_model(spec, settings=LlmSettings(attempts=1), ledger=ledger, env={}, seed=1)
-        request = ask("Tell me a story.", max_tokens=24, temperature=1.0)
-        texts = [(await opened.complete(request, key(sample))).text for sample in (0, 0, 1, 2, 3)]
+        request = ask("Tell me a story.", max_tokens=12, temperature=1.0)
+        texts = [(await opened.complete(request, key(sample))).text for sample in (0, 0, 1, 2)]
         await opened.close()
     assert texts[0] == texts[1]
     assert len(set(texts)) > 1
@@ -95,7 +100,8 @@ async def test_seed_repeats_a_sample_and_tells_samples_apart(llama: str, tmp_pat
 
 async def test_count_of_tokens(model: Model) -> None:
     counted = await model.client.count(ask("Say hello to the world."))  # type: ignore[attr-defined]  beside the protocol
-    assert counted is not None and 4 <= counted <= 60
+    assert counted is not None
+    assert 4 <= counted <= 60
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])
@@ -104,8 +110,9 @@ async def test_server_that_is_down(vendor: str, unused_tcp_port: int, tmp_path: 
     started = time.monotonic()
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         opened = open_model(spec, settings=LlmSettings(attempts=3, retry_seconds=20), ledger=ledger, env={})
-        with pytest.raises(ServerUnavailable):
+        with pytest.raises(ServerUnavailable) as early:
             await check(opened.client)
+        assert "resume" not in early.value.hint  # there is no run yet
         with pytest.raises(ServerUnavailable, match="3 attempts") as raised:
             await opened.complete(ask(), key())
         await opened.close()

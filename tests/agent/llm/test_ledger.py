@@ -1,0 +1,132 @@
+"""The ledger: what its lines say is what its totals say, now and after a restart."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.llm.ledger import Ledger, Totals
+from agent.llm.messages import StopReason, Usage
+from sandbox.errors import StoreError
+from tests.agent.llm.dialects import key
+
+counts = st.one_of(st.none(), st.integers(0, 10**6))
+usages = st.builds(Usage, counts, counts, counts, counts)
+dollars = st.one_of(st.none(), st.integers(0, 1000).map(float))  # whole, so that sums are exact in any order
+settlements = st.tuples(st.just("settle"), usages, dollars)
+failures = st.tuples(st.just("fail"), st.booleans())
+calls = st.tuples(
+    st.sampled_from(["testing", "editing", "relevance"]),
+    st.sampled_from(["openai:a", "anthropic:b"]),
+    dollars,
+    st.integers(0, 2),
+    st.one_of(st.just(("open",)), settlements, failures),
+)
+
+
+def play(ledger: Ledger, call: Any) -> None:
+    stage, model, worst, repeats, (what, *rest) = call
+    number = ledger.reserve(key(stage=stage), model, prompt_tokens=10, max_tokens=20, dollars=worst)
+    for attempt in range(repeats):
+        ledger.repeat(number, attempt=attempt + 1, error="busy", wait=0.1, may_be_billed=attempt == 0)
+    match what:
+        case "settle":
+            ledger.settle(number, rest[0], rest[1], seconds=1.0, stop_reason=StopReason.END, attempts=repeats + 1)
+        case "fail":
+            ledger.fail(number, "down", may_be_billed=rest[0])
+
+
+def expected(call: Any) -> Totals:
+    _, _, worst, repeats, (what, *rest) = call
+    maybe = min(repeats, 1)
+    match what:
+        case "settle":
+            used: Usage = rest[0]
+            return Totals(
+                calls=1,
+                input=used.input or 0,
+                cache_read=used.cache_read or 0,
+                cache_write=used.cache_write or 0,
+                output=used.output or 0,
+                uncounted=int(None in (used.input, used.output)),
+                dollars=rest[1] or 0,
+                unpriced=int(rest[1] is None),
+                maybe_billed=maybe,
+            )
+        case "fail":
+            return Totals(calls=1, failed=1, maybe_billed=maybe + int(rest[0]))
+        case _:
+            return Totals(calls=1, unsettled=1, unsettled_dollars=worst or 0, maybe_billed=maybe)
+
+
+@given(st.lists(calls, max_size=8), st.integers(0, 8))
+def test_totals(made: list[Any], cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.jsonl"
+        for part in (made[:cut], made[cut:]):  # two processes, one after the other
+            with Ledger(path) as ledger:
+                for call in part:
+                    play(ledger, call)
+        ledger = Ledger(path)
+        assert ledger.totals() == sum(map(expected, made), Totals())
+        for stage, totals in ledger.by_stage().items():
+            assert totals == sum((expected(call) for call in made if call[0] == stage), Totals())
+        for model, totals in ledger.by_model().items():
+            assert totals == sum((expected(call) for call in made if call[1] == model), Totals())
+        assert sum((totals.calls for totals in ledger.by_model().values()), 0) == len(made)
+
+
+@given(st.lists(calls, min_size=1, max_size=4), st.integers(0, 10**6))
+def test_torn_end_is_dropped(made: list[Any], at: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.jsonl"
+        with Ledger(path) as ledger:
+            for call in made:
+                play(ledger, call)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: at % (len(whole) + 1)])
+        with Ledger(path) as ledger:
+            before = ledger.totals()
+            play(ledger, made[0])
+            assert ledger.totals() == before + expected(made[0])
+        assert Ledger(path).totals() == before + expected(made[0])
+        assert all(json.loads(line) for line in path.read_bytes().splitlines())
+
+
+def test_reservation_is_written_before_the_call(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "run" / "ledger.jsonl") as ledger:
+        ledger.reserve(key(3, 4), "openai:a", prompt_tokens=10, max_tokens=20, dollars=None)
+        start, line = (json.loads(text) for text in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines())
+    assert start["kind"] == "start"
+    assert line == {
+        "kind": "reserve",
+        "id": 0,
+        "key": "demo__one-1/testing/3/4",
+        "stage": "testing",
+        "model": "openai:a",
+        "prompt_tokens_estimate": 10,
+        "max_tokens": 20,
+        "worst_dollars": None,
+    }
+
+
+def test_damage_inside_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b'{"kind": "start"}\n{"kind": \n{"kind": "fail", "id": 0}\n')
+    with pytest.raises(StoreError, match="line 2"):
+        Ledger(path)
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.path = tmp_path / "file" / "ledger.jsonl"
+    with pytest.raises(StoreError, match="cannot write the ledger"):
+        ledger.reserve(key(), "openai:a", prompt_tokens=1, max_tokens=1, dollars=None)
+    assert ledger.totals() == Totals()
