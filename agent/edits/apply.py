@@ -21,14 +21,20 @@ _SHOWN_FILES = 4
 
 
 def interpret(
-    text: str, *, repository: Tree, context_paths: Collection[str] | None = None, shown_chars: int = SHOWN_CHARS
+    text: str,
+    *,
+    repository: Tree,
+    context_paths: Collection[str] | None = None,
+    fences: bool = False,
+    shown_chars: int = SHOWN_CHARS,
 ) -> Patch | Faults:
     """The patch that an edit asks for.
 
-    `context_paths`: existing files that the model has seen and may change, None for all. Raises InfrastructureError
-    if the repository cannot be read or git cannot write the diff; what the model got wrong comes back as `Faults`.
+    `context_paths`: existing files that the model has seen and may change, None for all. `fences`: see `parse`. What
+    the model got wrong comes back as `Faults`. Raises InfrastructureError if the repository cannot be read or git
+    cannot write the diff.
     """
-    parsed = parse(text)
+    parsed = parse(text, fences=fences)
     work = _Work(repository, context_paths)
     for path in dict.fromkeys(edit.path for edit in parsed.edits):
         work.take(path, [edit for edit in parsed.edits if edit.path == path])
