@@ -6,7 +6,6 @@ Every edit applies to the original files, never on top of an earlier edit, so a 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import assert_never
 
 from agent.edits.diagnose import excerpt, feedback, miss_fault, near_paths, overlaps
 from agent.edits.diff import Change, diff_of
@@ -81,17 +80,8 @@ class _Work:
         replaces = [edit for edit in edits if isinstance(edit, Replace)]
         if replaces:
             self._replace(path, replaces)
-            return
-        edit = whole[0]
-        match edit:
-            case Delete():
-                self._change(edit, None)
-            case Create() | Rewrite():
-                self._change(edit, edit.lines)
-            case Replace():
-                raise AssertionError
-            case _:
-                assert_never(edit)
+        for edit in whole:
+            self._change(edit, None if isinstance(edit, Delete) else edit.lines)
 
     def check_new_folders(self) -> None:
         """New files may not lie below other new files."""
