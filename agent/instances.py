@@ -75,7 +75,7 @@ class Instances:
         message = f"no instance '{instance_id}'"
         if self.broken:
             rows = ", ".join(f"row {row.line}: {row.reason}" for row in self.broken[:_NAMED])
-            message += f"; {len(self.broken)} rows cannot be read ({rows})"
+            message += f"; rows that cannot be read: {len(self.broken)} ({rows})"
         near = [
             name
             for name, _, _ in process.extract(instance_id, list(self.by_id), scorer=fuzz.WRatio, limit=3, score_cutoff=60)

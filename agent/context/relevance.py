@@ -19,11 +19,11 @@ from agent.repository import SourceFile
 from agent.trajectory.flow import Flow
 
 _VERDICT = re.compile(
-    r"^\W*RELEVANCE\W*[:=-]\W*(?P<no>not[\s_-]*relevant|irrelevant|no\b)?(?P<yes>relevant\b|yes\b)?(?P<rest>.*)$",
+    r"^[^\w\n]*RELEVANCE\W*[:=-]\W*(?P<no>not[\s_-]*relevant|irrelevant|no\b)?(?P<yes>relevant\b|yes\b)?(?P<rest>.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _EITHER = re.compile(r"^\W*(or\b|and\b)?\W*(not|relevant)\b", re.IGNORECASE)
-_SUMMARY = re.compile(r"^\W*SUMMARY\W*?[:=]\s*\**", re.IGNORECASE | re.MULTILINE)
+_SUMMARY = re.compile(r"^[^\w\n]*SUMMARY\W*?[:=]\s*\**", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Every edit applies to the original files, never on top of an earlier edit, so a 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import assert_never
 
 from agent.edits.diagnose import excerpt, feedback, miss_fault, near_paths, overlaps
 from agent.edits.diff import Change, diff_of
@@ -21,14 +20,20 @@ _SHOWN_FILES = 4
 
 
 def interpret(
-    text: str, *, repository: Tree, context_paths: Collection[str] | None = None, shown_chars: int = SHOWN_CHARS
+    text: str,
+    *,
+    repository: Tree,
+    context_paths: Collection[str] | None = None,
+    fences: bool = False,
+    shown_chars: int = SHOWN_CHARS,
 ) -> Patch | Faults:
     """The patch that an edit asks for.
 
-    `context_paths`: existing files that the model has seen and may change, None for all. Raises InfrastructureError
-    if the repository cannot be read or git cannot write the diff; what the model got wrong comes back as `Faults`.
+    `context_paths`: existing files that the model has seen and may change, None for all. `fences`: see `parse`. What
+    the model got wrong comes back as `Faults`. Raises InfrastructureError if the repository cannot be read or git
+    cannot write the diff.
     """
-    parsed = parse(text)
+    parsed = parse(text, fences=fences)
     work = _Work(repository, context_paths)
     for path in dict.fromkeys(edit.path for edit in parsed.edits):
         work.take(path, [edit for edit in parsed.edits if edit.path == path])
@@ -75,17 +80,8 @@ class _Work:
         replaces = [edit for edit in edits if isinstance(edit, Replace)]
         if replaces:
             self._replace(path, replaces)
-            return
-        edit = whole[0]
-        match edit:
-            case Delete():
-                self._change(edit, None)
-            case Create() | Rewrite():
-                self._change(edit, edit.lines)
-            case Replace():
-                raise AssertionError
-            case _:
-                assert_never(edit)
+        for edit in whole:
+            self._change(edit, None if isinstance(edit, Delete) else edit.lines)
 
     def check_new_folders(self) -> None:
         """New files may not lie below other new files."""

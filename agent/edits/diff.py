@@ -35,7 +35,7 @@ def diff_of(changes: Mapping[str, Change]) -> Patch:
         (root / "HEAD").write_text("ref: refs/heads/before\n")
         _git(root, ["fast-import", "--quiet"], b"".join(_stream(changes)))
         options = ["--patch", "--text", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-        prefixes = ["--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=histogram", "--unified=3"]
+        prefixes = ["--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers", "--unified=3"]
         diff = _git(root, ["diff-tree", *options, *prefixes, "refs/heads/before", "refs/heads/after"])
     return Patch(diff.decode("utf-8", "surrogateescape"))
 

@@ -61,7 +61,7 @@ def locate(edit: Replace, original: str) -> Region | Miss:
 
 def occurrences(wanted: Sequence[str], lines: Sequence[str], view: Callable[[str], str] = str) -> list[int]:
     """Where the wanted lines begin, both sides seen through `view`."""
-    if not wanted:
+    if not wanted or len(wanted) > len(lines):
         return []
     target = [view(line) for line in wanted]
     seen = [view(line) for line in lines]
@@ -90,7 +90,8 @@ def replaced(original: str, regions: Sequence[Region]) -> str:
         old = lines[region.first : region.last]
         if new and old and region.last == len(lines) and not old[-1].endswith("\n"):
             new[-1] = new[-1].removesuffix(end)
-        lines[region.first : region.last] = [_kept(line, old) for line in new]
+        as_was = {(bare(line), line.endswith("\n")): line for line in old}  # mixed line ends stay as they were
+        lines[region.first : region.last] = [as_was.get((bare(line), line.endswith("\n")), line) for line in new]
     return "".join(lines)
 
 
@@ -106,14 +107,6 @@ def rewritten(original: str | None, lines: Lines) -> str:
 def dominant_end(text: str) -> str:
     """How most lines of a text end."""
     return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
-
-
-def _kept(line: str, old: Sequence[str]) -> str:
-    """The old line itself where a new one differs from it only at its end: mixed line ends stay as they were."""
-    for candidate in old:
-        if candidate.endswith("\n") == line.endswith("\n") and bare(candidate) == bare(line):
-            return candidate
-    return line
 
 
 def _readings(search: Lines, replace: Lines, path: str) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:

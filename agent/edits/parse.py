@@ -15,14 +15,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agent.edits.fences import FENCE, unfenced
+from agent.edits.fences import FENCE, PATH_LINE, fenced_files, unfenced
 from agent.edits.types import Create, Delete, Edit, EditFault, FaultKind, Lines, Replace, Rewrite
 from sandbox.api import WORKDIR
 
 _OPEN = re.compile(r"^ {0,3}(?P<mark><{5,9}) ?(?P<verb>SEARCH|NEW|FILE|DELETE)\b:? *(?P<path>.*)$")
 _CLOSE = re.compile(r"^ {0,3}(?P<mark>>{5,9}) ?(?P<verb>REPLACE|END|NEW|FILE|SEARCH)?\b.*$")
 _DIVIDER = re.compile(r"^={5,9}$")
-_PATH_LINE = re.compile(r"^[\w./@+-]*[/.][\w./@+-]+$")
+_READINGS = 50  # lines of one block that are tried as its divider
 _ECHO = 12  # lines of a malformed block that are shown
 
 
@@ -34,8 +34,12 @@ class Parsed:
     faults: tuple[EditFault, ...]
 
 
-def parse(text: str) -> Parsed:
-    """All blocks of an edit, in order."""
+def parse(text: str, *, fences: bool = False) -> Parsed:
+    """All blocks of an edit, in order.
+
+    `fences`: where there is no block at all, a code fence that names a file counts as its whole text. Small models
+    write that whatever they are told; it must be asked for, since a fence may also hold only a part of the file.
+    """
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     edits: list[Edit] = []
     faults: list[EditFault] = []
@@ -56,6 +60,8 @@ def parse(text: str) -> Parsed:
             faults.append(block)
         elif not any(_same(block, other) for other in edits):
             edits.append(block)
+    if not number and fences:
+        return _from_fences(text, lines)
     if not number:
         faults.append(_none_found(text))
     return Parsed(tuple(edits), tuple(faults))
@@ -96,10 +102,7 @@ def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tup
         return edit, at + (2 if follows else 1)
     end = _end(lines, at, opened["mark"])
     if end is None:
-        following = (i for i in range(at + 1, len(lines)) if _OPEN.match(lines[i].rstrip()))
-        after = next(following, len(lines))
-        closer = ">>>>>>> REPLACE" if verb == "SEARCH" else ">>>>>>> END"
-        return _malformed(number, f"the block is not closed by `{closer}`", lines[at:after], path), after
+        return _unclosed(lines, at, number, verb, path)
     body = lines[at + 1 : end]
     if problem := path_problem(path):
         return EditFault(FaultKind.BAD_PATH, number, problem, path, _echo(lines[at : end + 1])), end + 1
@@ -110,6 +113,29 @@ def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tup
         message = "the block has no `=======` line between the lines to find and the lines to put there"
         return _malformed(number, message, lines[at : end + 1], path), end + 1
     return Replace(number, path, tuple(halves)), end + 1
+
+
+def _unclosed(lines: list[str], at: int, number: int, verb: str, path: str) -> tuple[Edit | EditFault, int]:
+    """A block without its end is torn, but for a whole file in a code fence that is closed."""
+    following = (index for index in range(at + 1, len(lines)) if _OPEN.match(lines[index].rstrip()))
+    after = next(following, len(lines))
+    body = _trimmed(lines[at + 1 : after])
+    if verb != "SEARCH" and unfenced(tuple(body), "") != tuple(body) and not path_problem(path):
+        return _whole(verb, number, path, body, closed=""), after
+    closer = ">>>>>>> REPLACE" if verb == "SEARCH" else ">>>>>>> END"
+    return _malformed(number, f"the block is not closed by `{closer}`", lines[at:after], path), after
+
+
+def _from_fences(text: str, lines: list[str]) -> Parsed:
+    edits: list[Edit] = []
+    faults: list[EditFault] = []
+    for number, (named, content) in enumerate(fenced_files(lines), 1):
+        path = clean_path(named)
+        if problem := path_problem(path):
+            faults.append(EditFault(FaultKind.BAD_PATH, number, problem, path, named))
+        else:
+            edits.append(Rewrite(number, path, content))
+    return Parsed(tuple(edits), tuple(faults if edits or faults else [_none_found(text)]))
 
 
 def _end(lines: list[str], at: int, mark: str) -> int | None:
@@ -130,7 +156,13 @@ def _end(lines: list[str], at: int, mark: str) -> int | None:
 def _halves(body: list[str], mark: str) -> list[tuple[Lines, Lines]]:
     dividers = [index for index, line in enumerate(body) if _DIVIDER.match(line.rstrip())]
     as_long = [index for index in dividers if len(body[index].rstrip()) == len(mark)]
-    return [(tuple(body[:index]), tuple(body[index + 1 :])) for index in as_long or dividers]
+    return [(tuple(body[:index]), tuple(body[index + 1 :])) for index in (as_long or dividers)[:_READINGS]]
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    return lines
 
 
 def _whole(verb: str, number: int, path: str, body: list[str], *, closed: str) -> Edit:
@@ -145,7 +177,7 @@ def _path_before(lines: list[str], at: int) -> str:
         if not line.strip() or FENCE.match(line):
             continue
         path = clean_path(line.lstrip("# "))
-        return path if _PATH_LINE.match(path) else ""
+        return path if PATH_LINE.match(path) else ""
     return ""
 
 

@@ -108,7 +108,7 @@ def test_a_half_written_file_says_so(tmp_path):
     assert list(instances.by_id) == [OTHER["instance_id"]]
     with pytest.raises(InputError, match="half-written"):
         instances.find(ROW["instance_id"])
-    with pytest.raises(InputError, match="1 rows cannot be read"):
+    with pytest.raises(InputError, match="rows that cannot be read: 1"):
         instances.find("other__thing-1")
 
 

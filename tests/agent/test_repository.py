@@ -169,3 +169,15 @@ def test_work_trees_of_a_repository(make_tree, git, tmp_path: Path):
     with Repository.open(tmp_path / "side") as repository:
         assert repository.path == tmp_path / "side"
         assert repository.read("app/main.py") == "print('hi')\n"
+
+
+def test_a_damaged_repository_is_no_fault_of_the_input(make_tree, git):
+    tree = make_tree(FILES)
+    blob = git(tree, "rev-parse", "HEAD:app/main.py").decode().strip()
+    with Repository.open(tree) as repository:
+        assert repository.files()
+        (tree / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+        with pytest.raises(InfrastructureError, match=r"cannot read 'app/main\.py'") as caught:
+            repository.read("app/main.py")
+        assert "git fsck" in caught.value.hint
+        assert repository.read("README.md") == "# x\n"

@@ -4,7 +4,7 @@ import pytest
 
 from agent.context.candidates import candidates
 from agent.context.relevance import RelevanceSettings, judge, parse_verdict
-from agent.llm.errors import ContextExceeded
+from agent.llm.errors import ContextExceeded, ServerUnavailable
 
 FILES = {"a.py": "def broken(): ...\n", "b.py": "x = 1\n", "c.py": "import a\n"}
 
@@ -47,6 +47,23 @@ async def test_a_resumed_run_asks_nothing(make_repository, make_flow, scripted):
     assert again.asked == []
 
 
+async def test_after_a_fault_only_what_is_missing_is_asked(make_repository, make_flow, scripted):
+    def failing(request, key):
+        if key.branch.startswith("b.py"):
+            raise ServerUnavailable("down")
+        return answer(request, key)
+
+    repository = make_repository(FILES)
+    first = scripted(failing)
+    with pytest.raises(ServerUnavailable):
+        await judged(repository, make_flow(first))
+    again = scripted(answer)
+    found = await judged(repository, make_flow(again))
+    assert [file.path for file in found.files] == ["a.py"]
+    answered = {key.branch for key in first.keys if not key.branch.startswith("b.py")}
+    assert {key.branch for key in again.keys} == {key.branch for key in [*first.keys, *again.keys]} - answered
+
+
 async def test_other_candidates_ask_only_for_what_is_new(make_repository, make_flow, scripted):
     repository = make_repository(FILES)
     files = candidates(repository).files
@@ -71,9 +88,6 @@ async def test_long_files_are_judged_in_pieces(make_repository, make_flow, scrip
 
 
 async def test_an_answer_without_a_verdict_is_asked_for_once_more(make_repository, make_flow, scripted):
-    def vague_first(request, key):
-        return answer(request, key) if key.sequence else "Hmm, hard to say."
-
     model = scripted(lambda request, key: "RELEVANCE: Relevant\nSUMMARY: s" if key.sequence else "Hmm.")
     found = await judged(make_repository(FILES), make_flow(model))
     assert [file.path for file in found.files] == list(FILES)

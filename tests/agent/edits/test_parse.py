@@ -115,3 +115,29 @@ def test_paths_that_cannot_be_used(path):
 @pytest.mark.parametrize("path", ["a", "a b.py", "ü/é.py", ".gitignore", "a/...", "-x"])
 def test_paths_that_can_be_used(path):
     assert not path_problem(clean_path(path))
+
+
+def fenced(text):
+    parsed = parse(text, fences=True)
+    return [(edit.path, edit.lines) for edit in parsed.edits], [fault.kind for fault in parsed.faults]
+
+
+def test_fences_that_name_a_file_count_only_where_they_are_asked_for():
+    text = "app/a.py\n```python\nx = 1\n```\n\n### `b.py`:\n\n```\ny = 1\n```\n"
+    assert fenced(text) == ([("app/a.py", ("x = 1",)), ("b.py", ("y = 1",))], [])
+    assert kinds(text) == [FaultKind.NO_BLOCK]
+    assert fenced("```python:app/a.py\nx = 1\n```") == ([("app/a.py", ("x = 1",))], [])
+    assert fenced("```python\nx = 1\n```") == ([], [FaultKind.NO_BLOCK])
+    assert fenced("../a.py\n```python\nx = 1\n```") == ([], [FaultKind.BAD_PATH])
+    assert fenced("a.py\n```python\nhalf a f") == ([], [FaultKind.NO_BLOCK])
+    assert parse(SEARCH, fences=True) == parse(SEARCH)
+
+
+def test_code_that_holds_fences_is_not_cut():
+    code = ('"""Example:', "```", "x", "```", '"""')
+    assert fenced("a.py\n```python\n" + "\n".join(code) + "\n```\n") == ([("a.py", code)], [])
+
+
+def test_a_whole_file_may_be_closed_by_its_fence():
+    assert only("<<<<<<< FILE a.py\n```python\nx = 1\n```\n\n") == Rewrite(1, "a.py", ("x = 1",))
+    assert kinds("<<<<<<< FILE a.py\n```python\nx = 1\n") == [FaultKind.MALFORMED]
