@@ -128,13 +128,13 @@ class Builder:
             return
         for place, directories, names in os.walk(draft):
             for name in (".", *directories, *names):
-                os.lchown(os.path.join(place, name), self._uid, self._uid)
+                os.chown(Path(place, name), self._uid, self._uid, follow_symlinks=False)
 
     def _plan(self, spec: EnvironmentSpec, commit: str, python: Interpreter, draft: Path) -> dict[str, Any]:
         job = recipe.build_job(spec, commit, python.executable, SYSTEM_PATH, hostnet.build_variables())
         bundle = hostnet.ca_bundle()
         certificates = [(str(bundle), hostnet.BUNDLE, False)] if bundle else []
-        files = [(os.path.realpath(path), path, False) for path in NETWORK_FILES if os.path.exists(path)]
+        files = [(os.path.realpath(path), path, False) for path in NETWORK_FILES if Path(path).exists()]
         prefixes = [(path, path, False) for path in python.prefixes]
         return {
             "job": job,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
@@ -16,6 +15,7 @@ from sandbox.api import Sandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
+from sandbox.threads import DaemonThreads
 
 Kind = Literal["auto", "docker", "local"]
 HINT = "scripts/docker-engine"
@@ -66,13 +66,13 @@ async def probe() -> list[Finding]:
     engine, local = await probe_docker(), await probe_local()
     findings = [engine, local]
     if engine.works:
-        findings.insert(1, await asyncio.to_thread(_base_image))
+        findings.insert(1, await _on_a_thread(_base_image))
     return findings
 
 
 async def probe_docker() -> Finding:
     """Whether an engine answers."""
-    return await asyncio.to_thread(_engine)
+    return await _on_a_thread(_engine)
 
 
 async def probe_local() -> Finding:
@@ -85,6 +85,14 @@ async def probe_local() -> Finding:
     finally:
         await sandbox.close()
     return Finding("local", works=True, words=sandbox.describe().partition(": ")[2])
+
+
+async def _on_a_thread(ask: Callable[[], Finding]) -> Finding:
+    threads = DaemonThreads(1, "runoff-probe")
+    try:
+        return await threads.submit(ask)
+    finally:
+        threads.close()
 
 
 def _engine() -> Finding:
