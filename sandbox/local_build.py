@@ -62,7 +62,12 @@ def interpreter(command: str) -> Interpreter:
     found = shutil.which(command) if command else sys.executable
     if not found:
         raise EnvironmentBuildError("there is no such interpreter", where=command, hint="name another with --python")
-    asked = subprocess.run([found, "-I", "-c", ASK], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run([found, "-I", "-c", ASK], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise EnvironmentBuildError(
+            f"not a Python: {error.strerror}", where=found, hint="name another with --python"
+        ) from error
     if asked.returncode != 0:
         raise EnvironmentBuildError(
             f"not a Python: {asked.stderr.strip()[-300:]}", where=found, hint="name another with --python"

@@ -100,14 +100,15 @@ def test_ordinary_user(place_for_nobody: Path) -> None:
     reachable = [sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path=system)]
     environment = {"PATH": system, "HOME": str(place_for_nobody), "PYTHONPATH": str(place_for_nobody)}
     for python in filter(None, reachable):
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python]
+        # Through env: setpriv itself may still start what its new user may not.
+        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", python]
         if subprocess.run([*command, "-c", ""], env=environment, capture_output=True, check=False).returncode == 0:
             break
     else:
         pytest.skip("no interpreter of this version that an ordinary user may start")
     repository = str(place_for_nobody / "repository")
     done = subprocess.run(
-        [*command, "-c", ORDINARY, repository], env=environment, capture_output=True, text=True, check=False
+        [*command, "-c", ORDINARY, repository], env=environment, cwd="/", capture_output=True, text=True, check=False
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
