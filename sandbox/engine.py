@@ -158,6 +158,11 @@ class Engine:
         with contextlib.suppress(*FAULTS):
             self.client.api.remove_container(name, force=True, v=True)
 
+    def prune(self) -> None:
+        """Remove containers of runs that were killed: those that ended more than a day ago."""
+        with contextlib.suppress(*FAULTS):
+            self.client.api.prune_containers(filters={"label": [RUN_LABEL], "until": "24h"})
+
     def remove_all(self) -> int:
         """Remove every container of this run; how many there were."""
         with contextlib.suppress(*FAULTS):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import docker
 import pytest
 
 from sandbox import images
-from sandbox.api import EnvironmentSpec, Script
+from sandbox.api import Environment, EnvironmentSpec, Script
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.errors import EnvironmentBuildError, InfrastructureError
 from sandbox.local_sandbox import LocalSandbox
@@ -48,7 +47,9 @@ def image_with_tree(require_docker: None, repository: Any) -> Iterator[str]:
 
 
 @pytest.mark.docker
-async def test_tree_of_an_image_loses_its_future(image_with_tree: str, repository: Any) -> None:
+async def test_tree_of_an_image_loses_its_future(
+    image_with_tree: str, repository: Any, remove_built: Callable[[Environment], None]
+) -> None:
     sandbox = DockerSandbox()
     built = await sandbox.build(EnvironmentSpec(repository.base, image=image_with_tree))
     text = f"""
@@ -59,7 +60,7 @@ print(run("rev-parse", "HEAD").stdout.strip(), run("status", "--porcelain", "-un
 """
     execution = await sandbox.execute(built, Script(text))
     await sandbox.close()
-    subprocess.run(["docker", "rmi", "-f", built.location], check=False, capture_output=True)
+    remove_built(built)
     assert execution.output.splitlines() == ["5 True ['v1']", f"{repository.base} "]
 
 

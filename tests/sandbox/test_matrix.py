@@ -75,11 +75,11 @@ codes = st.sampled_from([0, 1, 2])
 
 
 @given(texts, texts, st.randoms(use_true_random=False), st.booleans())
-def test_round_trip(scripts: list[str], patches: list[str], random: object, all_scripts: bool) -> None:
+def test_round_trip(scripts: list[str], patches: list[str], random: object, all_scripts: object) -> None:
     async def run(script: Script, patch: Patch | None, repeat: int) -> Execution:
         return ended(random.choice([0, 1, 2]))  # type: ignore[attr-defined]
 
-    filled = fill(run, map(Script, scripts), map(Patch, patches), all_scripts=all_scripts)
+    filled = fill(run, map(Script, scripts), map(Patch, patches), all_scripts=bool(all_scripts))
     matrix = asyncio.run(filled)
     assert Matrix.from_json(matrix.to_json()) == matrix
 
