@@ -147,7 +147,7 @@ def _works(parents: Parents) -> bool:
 
 
 def _own_paths() -> dict[str, str]:
-    """This process's path in each hierarchy; that of version 2 under the empty name."""
+    """The path of this process in each hierarchy; that of version 2 under the empty name."""
     found: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():

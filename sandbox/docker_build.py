@@ -51,6 +51,7 @@ class Builder:
         return image if image is not None and image.labels.get(KEY_LABEL) == key else None
 
     def _make(self, spec: EnvironmentSpec, commit: str, base: Any, key: str) -> Any:
+        self._engine.prune()
         self._log(f"building {REPOSITORY}:{key[:12]} from {spec.image or images.BASE}")
         try:
             container = self._engine.create(base.id, self._stop, self._settings())

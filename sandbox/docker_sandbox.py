@@ -16,7 +16,7 @@ from uuid import uuid4
 from sandbox import patching
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
 from sandbox.docker_build import PATH_LABEL, Builder
-from sandbox.engine import NO_PYTHON, Ending, Engine, Stop, hardening
+from sandbox.engine import KILLED, NO_PYTHON, Ending, Engine, Stop, hardening
 from sandbox.errors import EnvironmentBuildError, SandboxError
 from sandbox.jobs import SYSTEM_PATH, ended_by, execution_of, job_of, refused, variables
 from sandbox.threads import DaemonThreads
@@ -82,6 +82,8 @@ class DockerSandbox:
         """As the protocol says."""
         self._interrupted = True
         await self._threads.submit(self.engine.remove_all)
+        self._threads.close()
+        self.engine.close()
 
     async def _call(self, stop: Stop, body: Callable[[], T]) -> T:
         """The body on a thread; when this task is cancelled its container goes first, and then the thread ends."""
@@ -112,7 +114,7 @@ class DockerSandbox:
             "pids_limit": limits.processes + 1,
         }
         ending = self._run(stop, environment.location, settings, job, limits)
-        return self._read(ending, environment, limits)
+        return self._read(ending, environment)
 
     def _run(self, stop: Stop, image: str, settings: dict[str, Any], job: dict[str, Any], limits: Limits) -> Ending:
         try:
@@ -125,10 +127,10 @@ class DockerSandbox:
         finally:
             self.engine.remove(stop.name)
 
-    def _read(self, ending: Ending, environment: Environment, limits: Limits) -> Execution:
+    def _read(self, ending: Ending, environment: Environment) -> Execution:
         if ending.status == NO_PYTHON and not ending.answer:
             raise EnvironmentBuildError("the image has no Python that could run a job", where=environment.location[:19])
-        if not ending.answer and (ending.oom or ending.status == 137):
+        if not ending.answer and (ending.oom or ending.status == KILLED):
             return ended_by("memory", ending.seconds)
         return execution_of(ending.answer, ending.diagnosis, "Docker engine")
 

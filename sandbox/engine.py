@@ -31,6 +31,9 @@ HINT = "scripts/docker-engine"
 PLACE = "/runoff"
 INTERPRETERS = ("/opt/env/bin/python", "/opt/miniconda3/bin/python3", "python3", "python", "/usr/bin/python3")
 NO_PYTHON = 67
+"""Status of a container whose image has no Python."""
+KILLED = 137
+"""Status of a container whose first process got SIGKILL."""
 LAUNCH = (
     f"for python in {' '.join(INTERPRETERS)}; do "
     'command -v "$python" > /dev/null 2>&1 && '
@@ -68,16 +71,23 @@ class Engine:
         """`run` labels every container, so that one sandbox can remove its own and no other's."""
         self.run = run
         self._local = threading.local()
+        self._clients: list[docker.DockerClient] = []
 
     @property
     def client(self) -> docker.DockerClient:
-        """This thread's client. Raises SandboxError if the engine does not answer."""
+        """The client of the calling thread. Raises SandboxError if the engine does not answer."""
         client = getattr(self._local, "client", None)
         if client is None:
             with faults("the Docker engine does not answer"):
                 client = docker.from_env(timeout=120)
             self._local.client = client
+            self._clients.append(client)
         return client
+
+    def close(self) -> None:
+        """Close the clients of all threads; what they have under way fails."""
+        while self._clients:
+            self._clients.pop().close()
 
     def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
         """A container that will start the runner; not started."""
@@ -147,6 +157,11 @@ class Engine:
         """Remove a container with force, running or not; one that is gone is as good as removed."""
         with contextlib.suppress(*FAULTS):
             self.client.api.remove_container(name, force=True, v=True)
+
+    def prune(self) -> None:
+        """Remove containers of runs that were killed: those that ended more than a day ago."""
+        with contextlib.suppress(*FAULTS):
+            self.client.api.prune_containers(filters={"label": [RUN_LABEL], "until": "24h"})
 
     def remove_all(self) -> int:
         """Remove every container of this run; how many there were."""

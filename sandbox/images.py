@@ -48,9 +48,9 @@ def ensure(client: docker.DockerClient, name: str) -> Any:
         raise EnvironmentBuildError("the base image has not been built", where=name, hint="scripts/docker-engine")
     try:
         return client.images.pull(name) if ":" in name.rpartition("/")[2] else client.images.pull(name, tag="latest")
-    except docker.errors.NotFound as error:
-        raise EnvironmentBuildError("there is no such image", where=name, hint="check --image") from error
     except docker.errors.APIError as error:
+        if error.response is not None:
+            error.response.close()  # a pull is streamed, and the client leaves a refused stream open
         said = str(error.explanation or error)
         if any(words in said for words in ("denied", "does not exist", "not found", "unauthorized", "invalid reference")):
             raise EnvironmentBuildError(f"the image cannot be pulled: {said}", where=name, hint="check --image") from error

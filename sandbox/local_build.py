@@ -62,7 +62,12 @@ def interpreter(command: str) -> Interpreter:
     found = shutil.which(command) if command else sys.executable
     if not found:
         raise EnvironmentBuildError("there is no such interpreter", where=command, hint="name another with --python")
-    asked = subprocess.run([found, "-I", "-c", ASK], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run([found, "-I", "-c", ASK], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise EnvironmentBuildError(
+            f"not a Python: {error.strerror}", where=found, hint="name another with --python"
+        ) from error
     if asked.returncode != 0:
         raise EnvironmentBuildError(
             f"not a Python: {asked.stderr.strip()[-300:]}", where=found, hint="name another with --python"
@@ -128,13 +133,13 @@ class Builder:
             return
         for place, directories, names in os.walk(draft):
             for name in (".", *directories, *names):
-                os.lchown(os.path.join(place, name), self._uid, self._uid)
+                os.chown(Path(place, name), self._uid, self._uid, follow_symlinks=False)
 
     def _plan(self, spec: EnvironmentSpec, commit: str, python: Interpreter, draft: Path) -> dict[str, Any]:
         job = recipe.build_job(spec, commit, python.executable, SYSTEM_PATH, hostnet.build_variables())
         bundle = hostnet.ca_bundle()
         certificates = [(str(bundle), hostnet.BUNDLE, False)] if bundle else []
-        files = [(os.path.realpath(path), path, False) for path in NETWORK_FILES if os.path.exists(path)]
+        files = [(os.path.realpath(path), path, False) for path in NETWORK_FILES if Path(path).exists()]
         prefixes = [(path, path, False) for path in python.prefixes]
         return {
             "job": job,

@@ -132,6 +132,7 @@ class LocalSandbox:
     async def close(self) -> None:
         """As the protocol says."""
         self.interrupt()
+        self._threads.close()
 
     async def _call(self, stop: Stop, body: Callable[[], T]) -> T:
         if self._interrupted:

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from typing import Any
 
 CLONE = {
     "mount": 0x00020000,
@@ -45,12 +46,14 @@ class Refused(Exception):
 
 
 def check(result: int, what: str) -> int:
+    """Raise Refused, with what the kernel says, for a negative result."""
     if result < 0:
         raise Refused(f"{what}: {os.strerror(ctypes.get_errno())}")
     return result
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """The system call. Raises Refused."""
     texts = [text.encode() if text else None for text in (source, target, kind)]
     check(LIBC.mount(*texts, ctypes.c_ulong(flags), options.encode() or None), f"mount {kind or 'bind'} on {target}")
 
@@ -80,6 +83,7 @@ def bind(source: str, target: str, *, writable: bool = False) -> None:
 
 
 def enter_user_namespace() -> None:
+    """Borrow privileges: a user namespace that knows this process's user only."""
     uid, gid = os.geteuid(), os.getegid()
     check(LIBC.unshare(CLONE["user"]), "a user namespace")
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
@@ -93,7 +97,7 @@ def enter_user_namespace() -> None:
             raise Refused(f"a user namespace ({name}): {error.strerror}") from error
 
 
-def build_root(plan: dict, stage: str) -> str:
+def build_root(plan: dict[str, Any], stage: str) -> str:
     """Mount the new root below `stage`; returns where it is."""
     mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     root, work = f"{stage}/root", f"{stage}/work"
@@ -125,7 +129,8 @@ def build_root(plan: dict, stage: str) -> str:
     return root
 
 
-def fill_etc(plan: dict, root: str) -> None:
+def fill_etc(plan: dict[str, Any], root: str) -> None:
+    """The few files of /etc that programs cannot do without; users and hosts are made up."""
     os.mkdir(f"{root}/etc")
     for name in ETC:
         if os.path.exists(f"/etc/{name}"):
@@ -144,6 +149,7 @@ def fill_etc(plan: dict, root: str) -> None:
 
 
 def fill_dev(root: str) -> None:
+    """Devices that hold no state, and a private set of pseudo-terminals."""
     os.mkdir(f"{root}/dev")
     for name in DEVICES:
         if os.path.exists(f"/dev/{name}"):
@@ -158,7 +164,7 @@ def fill_dev(root: str) -> None:
         pass  # a script can do without pseudo-terminals
 
 
-def put_tree(plan: dict, stage: str, target: str) -> None:
+def put_tree(plan: dict[str, Any], stage: str, target: str) -> None:
     """The tree at its place: itself for a build, else an overlay on it, else a copy where overlays are refused."""
     os.makedirs(target)
     if not plan["overlay"]:
@@ -180,7 +186,8 @@ def put_tree(plan: dict, stage: str, target: str) -> None:
     copy_tree(plan, stage, lower, target)
 
 
-def copy_tree(plan: dict, stage: str, lower: str, target: str) -> None:
+def copy_tree(plan: dict[str, Any], stage: str, lower: str, target: str) -> None:
+    """A copy of the tree in memory, on top of the space that the script may fill."""
     size = sum(os.lstat(os.path.join(place, name)).st_blocks for place, _, names in os.walk(lower) for name in names) * 512
     enlarged = plan["disk_mb"] + (size * 5 // 4 >> 20) + 1
     mount("", f"{stage}/work", "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, f"size={enlarged}m,nr_inodes=0")
@@ -193,7 +200,8 @@ def copy_tree(plan: dict, stage: str, lower: str, target: str) -> None:
     bind(copy, target, writable=True)
 
 
-def put_runner(plan: dict, directory: str) -> None:
+def put_runner(plan: dict[str, Any], directory: str) -> None:
+    """The runner and its job, read-only once the root is."""
     os.mkdir(directory)
     shutil.copyfile(plan["runner"], f"{directory}/runner.py")
     with open(f"{directory}/job.json", "w", encoding="utf-8") as file:
@@ -201,6 +209,7 @@ def put_runner(plan: dict, directory: str) -> None:
 
 
 def mount_proc(target: str) -> None:
+    """A /proc of the new PID namespace, read-only."""
     os.mkdir(target)
     try:
         mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -222,6 +231,7 @@ def change_root(root: str) -> None:
 
 
 def raise_loopback() -> None:
+    """Let the new network namespace talk to itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS, up and running
 
@@ -245,7 +255,7 @@ def drop_privileges(uid: int, filter_program: bytes) -> None:
     check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
 
 
-def become_runner(plan: dict) -> None:
+def become_runner(plan: dict[str, Any]) -> None:
     """In the new PID namespace: build the root, move in, and become the runner."""
     check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
     mount("", "/", flags=MS_REC | MS_PRIVATE)
@@ -261,6 +271,7 @@ def become_runner(plan: dict) -> None:
 
 
 def main() -> None:
+    """Read the plan, enter the namespaces, and wait for the runner."""
     try:
         plan = json.load(sys.stdin)
         check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")

@@ -1,8 +1,9 @@
 """Which patches are refused before anything runs, and why.
 
 Putting an accepted patch on the tree happens inside the sandbox (`runner.apply_patch`): `git apply`, then the same
-ignoring white space in the context, then `patch -p1` with fuzz. What is refused here is what could reach beyond the tree or outlive
-the execution: paths that leave the tree or enter `.git`, links, submodules; and binary files, which no model writes.
+ignoring white space in the context, then `patch -p1` with fuzz. What is refused here is what could reach beyond the
+tree or outlive the execution: paths that leave the tree or enter `.git`, links, submodules; and binary files, which no
+model writes.
 """
 
 from __future__ import annotations

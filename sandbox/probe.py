@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 import docker
+import docker.constants
 import docker.errors
 import requests
 
@@ -16,6 +18,7 @@ from sandbox.api import Sandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
+from sandbox.threads import DaemonThreads
 
 Kind = Literal["auto", "docker", "local"]
 HINT = "scripts/docker-engine"
@@ -66,13 +69,13 @@ async def probe() -> list[Finding]:
     engine, local = await probe_docker(), await probe_local()
     findings = [engine, local]
     if engine.works:
-        findings.insert(1, await asyncio.to_thread(_base_image))
+        findings.insert(1, await _on_a_thread(_base_image))
     return findings
 
 
 async def probe_docker() -> Finding:
     """Whether an engine answers."""
-    return await asyncio.to_thread(_engine)
+    return await _on_a_thread(_engine)
 
 
 async def probe_local() -> Finding:
@@ -87,7 +90,18 @@ async def probe_local() -> Finding:
     return Finding("local", works=True, words=sandbox.describe().partition(": ")[2])
 
 
+async def _on_a_thread(ask: Callable[[], Finding]) -> Finding:
+    threads = DaemonThreads(1, "runoff-probe")
+    try:
+        return await threads.submit(ask)
+    finally:
+        threads.close()
+
+
 def _engine() -> Finding:
+    host = os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
+    if refusal := _refusal(host):
+        return Finding("docker", works=False, words=f"no engine answers at {host}: {refusal}", hint=HINT)
     try:
         client = docker.from_env(timeout=ENGINE_SECONDS)
         try:
@@ -100,6 +114,19 @@ def _engine() -> Finding:
     if version.get("Os") not in (None, "linux"):
         return Finding("docker", works=False, words=f"the engine runs {system} containers, not Linux ones")
     return Finding("docker", works=True, words=f"engine {version.get('Version', '?')} on {system} answers")
+
+
+def _refusal(host: str) -> str:
+    """Why the engine's socket cannot be opened; empty if it can, or is not a Unix socket."""
+    if not host.startswith("unix://"):
+        return ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(ENGINE_SECONDS)
+            probe.connect(host.removeprefix("unix://"))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _base_image() -> Finding:

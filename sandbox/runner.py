@@ -18,12 +18,16 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+Job = Dict[str, Any]
 POLL_SECONDS = 0.05
 REAP_SECONDS = 10.0
 CHUNK = 65536
 UNPARSED = 126
 """Exit code given to a bash script that does not parse: bash itself would exit 2, which only a script may say."""
+NOTHING = {"exit_code": None, "output": "", "seconds": 0.0, "apply_error": "", "limit": None}
+"""The result of a job that came to nothing; every other is this with some of it filled in."""
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 GIT_OPTIONS = ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false"]
@@ -36,14 +40,14 @@ class Fault(Exception):
 class Output:
     """Head and tail of a stream of any length, in bounded memory."""
 
-    def __init__(self, chars):
+    def __init__(self, chars: int) -> None:
         self.chars = max(200, chars)
         self.half = self.chars * 2  # bytes: half of the characters, four bytes each
         self.head = bytearray()
         self.tail = bytearray()
         self.total = 0
 
-    def add(self, data):
+    def add(self, data: bytes) -> None:
         self.total += len(data)
         room = self.half - len(self.head)
         if room > 0:
@@ -53,7 +57,7 @@ class Output:
         if len(self.tail) > 4 * self.half + CHUNK:
             del self.tail[: -self.half]
 
-    def text(self):
+    def text(self) -> Tuple[str, bool]:
         """(text, whether something was cut)."""
         if self.total <= self.half * 2:
             text = bytes(self.head + self.tail).decode("utf-8", "replace")
@@ -72,27 +76,27 @@ class Output:
 class Watch:
     """Says which limit an execution has reached, from what the kernel counts."""
 
-    def __init__(self, job):
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.deadline = time.monotonic() + job["seconds"]
         self.disk_signal = False
         signal.signal(signal.SIGUSR1, self._on_disk)
 
-    def _on_disk(self, number, frame):
+    def _on_disk(self, number: int, frame: Any) -> None:
         self.disk_signal = True
 
-    def reached(self):
+    def reached(self) -> Optional[str]:
         if time.monotonic() > self.deadline:
             return "seconds"
         return self.exhausted()
 
-    def exhausted(self):
+    def exhausted(self) -> Optional[str]:
         """The limit that is reached, time aside. Building an environment is bounded by time alone."""
         if self.job.get("build"):
             return None
         return self.memory() or self.processes() or self.disk()
 
-    def memory(self):
+    def memory(self) -> Optional[str]:
         killed = counter(("memory/memory.oom_control", "memory.events"), "oom_kill")
         if killed:
             return "memory"
@@ -100,13 +104,13 @@ class Watch:
             return "memory"
         return None
 
-    def processes(self):
+    def processes(self) -> Optional[str]:
         refused = counter(("pids/pids.events", "pids.events"), "max")
         if refused is None:
             return "processes" if tasks_alive() > self.job["processes"] else None
         return "processes" if refused else None
 
-    def disk(self):
+    def disk(self) -> Optional[str]:
         if self.disk_signal:
             return "disk"
         for path in self.job.get("volumes", ()):
@@ -118,7 +122,7 @@ class Watch:
         return None
 
 
-def counter(names, key):
+def counter(names: Sequence[str], key: str) -> Optional[int]:
     """A counter of the sandbox's own cgroup (version 1 or 2); None if the kernel does not show it here."""
     for name in names:
         try:
@@ -132,35 +136,31 @@ def counter(names, key):
     return None
 
 
-def others():
-    """Process ids beside the runner's own; none where /proc shows another PID namespace."""
-    if os.readlink("/proc/self") != "1":
-        return []
-    return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
-
-
-def resident_mb():
-    pages = 0
-    for pid in others():
-        try:
-            with open("/proc/%s/statm" % pid) as statm:
-                pages += int(statm.read().split()[1])
-        except (OSError, IndexError):
-            continue
-    return pages * resource.getpagesize() / (1 << 20)
-
-
-def tasks_alive():
+def summed(read: Callable[[str], int]) -> int:
+    """The sum of something over the processes beside the runner; zero where /proc shows another PID namespace."""
     total = 0
-    for pid in others():
-        try:
-            total += len(os.listdir("/proc/%s/task" % pid))
-        except OSError:
-            continue
+    for name in os.listdir("/proc") if os.readlink("/proc/self") == "1" else ():
+        if name.isdigit() and name != "1":
+            try:
+                total += read("/proc/" + name)
+            except (OSError, IndexError):  # it has just ended
+                continue
     return total
 
 
-def seal():
+def resident_mb() -> float:
+    def pages(place: str) -> int:
+        with open(place + "/statm") as statm:
+            return int(statm.read().split()[1])
+
+    return summed(pages) * resource.getpagesize() / (1 << 20)
+
+
+def tasks_alive() -> int:
+    return summed(lambda place: len(os.listdir(place + "/task")))
+
+
+def seal() -> None:
     """Shut the script out of this process, and privileges out of the script."""
     if os.getpid() != 1:
         raise Fault("the runner is not PID 1 of its sandbox")
@@ -171,7 +171,7 @@ def seal():
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # for PID 1 the default is to ignore it
 
 
-def apply_patch(diff, workdir):
+def apply_patch(diff: str, workdir: str) -> str:
     """Put the diff on the tree; returns why it cannot be, or an empty string."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     environment.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
@@ -181,16 +181,14 @@ def apply_patch(diff, workdir):
     git = ["git"] + GIT_OPTIONS + ["apply", "--whitespace=nowarn"]
     loose = ["patch", "-p1", "--batch", "--forward", "--fuzz=5", "--no-backup-if-mismatch", "-r", "-"]
     reasons = []
-    for trial, command in (
-        (None, git + ["-"]),
-        (None, git + ["--ignore-whitespace", "-"]),
-        (loose + ["--dry-run"], loose),
-    ):
-        if shutil.which(command[0], path=environment["PATH"]) is None:
+    for commands in ([git + ["-"]], [git + ["--ignore-whitespace", "-"]], [loose + ["--dry-run"], loose]):
+        if shutil.which(commands[0][0], path=environment["PATH"]) is None:
             continue
-        reason = attempt(trial, diff, workdir, environment) if trial else ""
-        reason = reason or attempt(command, diff, workdir, environment)
-        if not reason:
+        for command in commands:
+            reason = complaint(command, diff, cwd=workdir, env=environment)
+            if reason:
+                break
+        else:
             return ""
         reasons.append(reason)
     if not reasons:
@@ -198,22 +196,15 @@ def apply_patch(diff, workdir):
     return reasons[0]
 
 
-def attempt(command, diff, workdir, environment):
-    process = subprocess.run(
-        command,
-        input=diff.encode("utf-8", "surrogateescape"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=workdir,
-        env=environment,
-        timeout=120,
-    )
-    if process.returncode == 0:
-        return ""
-    return process.stdout.decode("utf-8", "replace").strip()[:2000] or "%s failed" % command[0]
+def complaint(command: List[str], data: str, **settings: Any) -> str:
+    """What a command says if it fails; an empty string if it does not."""
+    text = data.encode("utf-8", "surrogateescape")
+    done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, **settings)
+    said = done.stdout.decode("utf-8", "replace").strip()[:2000]
+    return "" if done.returncode == 0 else said or "%s failed" % command[0]
 
 
-def write_script(script):
+def write_script(script: Dict[str, str]) -> str:
     """Put the script outside the tree, read-only and alone in its directory; returns its path."""
     directory = script["directory"]
     os.makedirs(directory, mode=0o755, exist_ok=True)
@@ -225,7 +216,7 @@ def write_script(script):
     return path
 
 
-def command_for(script, environment):
+def command_for(script: Dict[str, str], environment: Dict[str, str]) -> List[str]:
     path = write_script(script)
     names = {"python": ["python", "python3"], "bash": ["bash"]}[script["language"]]
     for name in names:
@@ -235,24 +226,10 @@ def command_for(script, environment):
     raise Fault("no %s on the environment's PATH" % " or ".join(names))
 
 
-def parse_error(command, script):
-    """What bash says of a script that it cannot parse; empty for all others."""
-    if script["language"] != "bash":
-        return b""
-    check = subprocess.run(
-        [command[0], "-n", command[1]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=60,
-    )
-    return check.stdout if check.returncode else b""
-
-
-def bound(job):
+def bound(job: Job) -> Callable[[], None]:
     """The limits that the kernel holds for each process; runs in the script's process before it is replaced."""
 
-    def apply():
+    def apply() -> None:
         os.umask(0o022)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if job.get("file_mb"):
@@ -270,7 +247,7 @@ def bound(job):
     return apply
 
 
-def reap(child):
+def reap(child: int) -> Optional[int]:
     """Collect what has ended; returns the child's wait status once it is among it."""
     status = None
     while True:
@@ -284,18 +261,20 @@ def reap(child):
             status = ended
 
 
-def supervise(child, reader, output, watch):
+def supervise(child: int, reader: Optional[int], output: Output, watch: Watch) -> Tuple[Optional[int], Optional[str]]:
     """Until the script ends or reaches a limit; returns (wait status or None, limit or None)."""
     looked = 0.0
     while True:
-        ready = select.select([reader], [], [], POLL_SECONDS)[0] if reader is not None else time.sleep(0.01)
-        if ready:
+        more = False
+        if reader is None:
+            time.sleep(0.01)
+        elif select.select([reader], [], [], POLL_SECONDS)[0]:
             data = os.read(reader, CHUNK)
             output.add(data)
-            if not data:
-                reader = None
+            more = bool(data)
+            reader = reader if more else None
         now = time.monotonic()
-        if ready and data and now - looked < POLL_SECONDS:
+        if more and now - looked < POLL_SECONDS:
             continue
         status = reap(child)
         if status is not None:
@@ -307,7 +286,7 @@ def supervise(child, reader, output, watch):
                 return None, limit
 
 
-def kill_all(child):
+def kill_all(child: int) -> Optional[int]:
     """End every other process of the sandbox and wait for it; returns the child's wait status if it was among them."""
     deadline = time.monotonic() + REAP_SECONDS
     status = None
@@ -323,7 +302,7 @@ def kill_all(child):
     raise Fault("processes of the script could not be ended")
 
 
-def drain(reader, output):
+def drain(reader: int, output: Output) -> None:
     os.set_blocking(reader, False)
     while True:
         try:
@@ -335,11 +314,11 @@ def drain(reader, output):
         output.add(data)
 
 
-def exit_code(status):
+def exit_code(status: int) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 
 
-def start(command, job, writer):
+def start(command: List[str], job: Job, writer: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -353,19 +332,18 @@ def start(command, job, writer):
     )
 
 
-def run(job):
+def run(job: Job) -> Dict[str, Any]:
     """The job's result, as a dict."""
     os.makedirs(job["environment"]["HOME"], exist_ok=True)
     if job["patch"]:
         reason = apply_patch(job["patch"], job["workdir"])
         if reason:
-            return {"exit_code": None, "output": "", "seconds": 0.0, "apply_error": reason, "limit": None}
+            return dict(NOTHING, apply_error=reason)
     output = Output(job["output_chars"])
     command = command_for(job["script"], job["environment"])
-    complaint = parse_error(command, job["script"])
-    if complaint:
-        output.add(complaint)
-        return {"exit_code": UNPARSED, "output": output.text()[0], "seconds": 0.0, "apply_error": "", "limit": None}
+    unparsed = complaint(command[:1] + ["-n", command[1]], "") if job["script"]["language"] == "bash" else ""
+    if unparsed:
+        return dict(NOTHING, exit_code=UNPARSED, output=unparsed)
     reader, writer = os.pipe()
     watch = Watch(job)
     started = time.monotonic()
@@ -381,19 +359,14 @@ def run(job):
     drain(reader, output)
     text, cut = output.text()
     limit = limit or watch.exhausted() or ("output" if cut else None)
-    return {
-        "exit_code": exit_code(status if status is not None else killed if killed is not None else 9),
-        "output": text,
-        "seconds": seconds,
-        "apply_error": "",
-        "limit": limit,
-    }
+    ended = status if status is not None else killed if killed is not None else int(signal.SIGKILL)
+    return dict(NOTHING, exit_code=exit_code(ended), output=text, seconds=seconds, limit=limit)
 
 
-def read_job(path):
+def read_job(path: str) -> Job:
     """The job; its file and this one go, so that neither becomes part of an image."""
     with open(path) as file:
-        job = json.load(file)
+        job: Job = json.load(file)
     for name in (path, os.path.abspath(__file__)):
         try:
             os.unlink(name)
@@ -402,7 +375,7 @@ def read_job(path):
     return job
 
 
-def main():
+def main() -> None:
     try:
         seal()
         job = read_job(sys.argv[1])

@@ -17,12 +17,12 @@ Task = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"
 
 
 class DaemonThreads:
-    """At most `limit` daemon threads, started as they are needed; they live as long as the process."""
+    """At most `limit` daemon threads, started as they are needed; they live until `close`."""
 
     def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
         self._lock = threading.Lock()
@@ -38,13 +38,22 @@ class DaemonThreads:
                 threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
         return future
 
+    def close(self) -> None:
+        """Let the threads end, each after what it has under way."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._tasks.put(None)
+
     def _work(self) -> None:
         while True:
             with self._lock:
                 self._idle += 1
-            body, loop, future = self._tasks.get()
+            task = self._tasks.get()
             with self._lock:
                 self._idle -= 1
+            if task is None:
+                return
+            body, loop, future = task
             result: Any = None
             fault: BaseException | None = None
             try:

@@ -154,3 +154,13 @@ def remove_built() -> Callable[[Environment], None]:
             subprocess.run(["docker", "rmi", "-f", built.location], check=False, capture_output=True)
 
     return remove
+
+
+@pytest.fixture(scope="session")
+def require_docker() -> None:
+    require("docker")
+
+
+@pytest.fixture(scope="session")
+def require_local() -> None:
+    require("local")

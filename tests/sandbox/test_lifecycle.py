@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ SLEEP = "import os; print('sleeping', flush=True); os.execvp('sleep', ['sleep', 
 
 async def appeared(alive: Callable[[str], bool], token: str) -> None:
     async with asyncio.timeout(30):
-        while not alive(token):
+        while not alive(token):  # noqa: ASYNC110  another process is waited for
             await asyncio.sleep(0.05)
 
 
@@ -78,7 +79,7 @@ async def test_environment_is_cached_by_content(
     sandbox: Sandbox, environment: Environment, repository: Any, tmp_path: Path
 ) -> None:
     clone = tmp_path / "clone.git"
-    subprocess.run(["git", "clone", "-q", "--bare", str(repository.path), str(clone)], check=True)
+    await asyncio.to_thread(shutil.copytree, repository.path / ".git", clone)
     lines: list[str] = []
     started = time.monotonic()
     again = await sandbox.build(EnvironmentSpec(repository.base[:10], clone, variables=environment.variables), lines.append)
@@ -98,9 +99,11 @@ async def test_failing_set_up(sandbox: Sandbox, repository: Any) -> None:
     assert containers(sandbox) == []
 
 
-async def test_set_up_changes_what_executions_see(sandbox: Sandbox, repository: Any, remove_built: Callable[..., None]) -> None:
+async def test_set_up_changes_what_executions_see(
+    sandbox: Sandbox, repository: Any, remove_built: Callable[[Environment], None]
+) -> None:
     setup = """
-printf 'def installed(): return 42\\n' > "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/helper.py"
+pip install -q iniconfig==2.0.0
 echo changed >> README
 git fetch -q . HEAD
 echo built > generated.txt
@@ -108,32 +111,19 @@ echo built > generated.txt
     lines: list[str] = []
     built = await sandbox.build(repository.spec(setup=setup), lines.append)
     text = """
-import helper, os, subprocess
+import importlib.metadata, os, subprocess
 status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout.split()
-print(helper.installed(), open("generated.txt").read().strip(), status, os.path.exists(".git/FETCH_HEAD"))
-"""
-    execution = await sandbox.execute(built, Script(text))
-    remove_built(built)
-    assert execution.output == "42 built ['??', 'generated.txt'] False\n"
-    await asyncio.sleep(0)
-    assert any("tracked files" in line for line in lines)
-
-
-async def test_set_up_installs_from_the_registry(
-    sandbox: Sandbox, repository: Any, remove_built: Callable[..., None]
-) -> None:
-    built = await sandbox.build(repository.spec(setup="pip install -q 'iniconfig==2.0.0'"))
-    text = """
-import importlib.metadata, os
-print(importlib.metadata.version("iniconfig"))
+print(importlib.metadata.version("iniconfig"), open("generated.txt").read().strip(), status, os.path.exists(".git/FETCH_HEAD"))
 print([name for name in os.environ if "PIP" in name or "CERT" in name or "PROXY" in name.upper()])
 print(os.path.exists("/run/runoff-ca.crt") and os.path.getsize("/run/runoff-ca.crt"))
 """
     execution = await sandbox.execute(built, Script(text))
     remove_built(built)
-    lines = execution.output.splitlines()
-    assert lines[:2] == ["2.0.0", "[]"]
-    assert lines[2] in ("False", "0")
+    first, second, third = execution.output.splitlines()
+    assert (first, second) == ("2.0.0 built ['??', 'generated.txt'] False", "[]")
+    assert third in ("False", "0")
+    await asyncio.sleep(0)
+    assert any("tracked files" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +141,7 @@ async def test_unusable_repository(sandbox: Sandbox, repository: Any, spec: Envi
 
 
 async def test_unknown_interpreter(sandbox: Sandbox, repository: Any) -> None:
-    with pytest.raises(EnvironmentBuildError, match="no.*interpreter"):
+    with pytest.raises(EnvironmentBuildError, match=r"no (such )?interpreter"):
         await sandbox.build(repository.spec(python="python1.5"))
 
 
