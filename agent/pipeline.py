@@ -142,12 +142,12 @@ class Pipeline:
     async def context(self) -> Context:
         """The files that the trajectories see."""
         built = await build_context(
-            self.flow("relevance", 0, self.models.cheap),
-            self.flow("ranking", 0, self.models.main),
             self.instance,
             self.repository,
             self.settings.context,
-            lambda text, done, total: self.tell("relevance", text, done, total),
+            relevance_flow=self.flow("relevance", 0, self.models.cheap),
+            ranking_flow=self.flow("ranking", 0, self.models.main),
+            tell=lambda text, done, total: self.tell("relevance", text, done, total),
         )
         self.store.write("01_context/context.json", built.to_json())
         self.tell("ranking", built.summary())
@@ -159,9 +159,9 @@ class Pipeline:
             self.settings.samples,
             lambda stage, sample: self.flow(stage, sample, self.models.main),
             self.instance,
-            self.repository,
-            context,
-            self.settings.trajectory,
+            repository=self.repository,
+            context=context,
+            settings=self.settings.trajectory,
             model=self.models.main_name,
             edit="editing" in self.settings.stages,
             tell=self.tell,

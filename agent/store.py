@@ -213,9 +213,9 @@ class Run:
             held = filelock.FileLock(self.path / ".lock", timeout=0)
             held.acquire()
         except filelock.Timeout:
-            who = read_json(owner) if owner.exists() else {}
+            who = {"pid": "?", "host": "?", "since": "?", **(read_json(owner) if owner.exists() else {})}
             raise InputError(
-                f"the run is in use by process {who.get('pid', '?')} on {who.get('host', '?')} since {who.get('since', '?')}",
+                f"the run is in use by process {who['pid']} on {who['host']} since {who['since']}",
                 where=str(self.path),
                 hint="wait until it ends or stop it, then: runoff resume " + self.name,
             ) from None

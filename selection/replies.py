@@ -1,8 +1,8 @@
 """Reads a reply of the selection trajectory: free thoughts, then exactly one of a script or a choice.
 
-Small models put code fences inside the tags or in place of them, say `candidate 2` for `2`, mention a tag in their thoughts, or go on after
-a script and imagine its outputs and the choice that follows. Those are read as meant: the script is run, what was
-imagined does not count. Anything ambiguous goes back to the model with what was wrong.
+Small models put code fences inside the tags or in place of them, say `candidate 2` for `2`, mention a tag in their
+thoughts, or go on after a script and imagine its outputs and the choice that follows. Those are read as meant: the
+script is run, what was imagined does not count. Anything ambiguous goes back to the model with what was wrong.
 """
 
 from __future__ import annotations

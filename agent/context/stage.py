@@ -93,11 +93,12 @@ def files_to_read(
 
 
 async def build_context(
-    relevance_flow: Flow,
-    ranking_flow: Flow,
     instance: Instance,
     repository: Repository,
     settings: ContextSettings,
+    *,
+    relevance_flow: Flow,
+    ranking_flow: Flow,
     tell: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> BuiltContext:
     """Run the stage; `tell` hears (text, files judged, files to judge). Raises what the clients raise."""

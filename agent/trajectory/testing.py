@@ -19,8 +19,8 @@ from sandbox.api import Execution
 async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettings, files: str) -> ScriptDraft:
     """Run one testing trajectory.
 
-    `files` is the packed context as text, for `testing_context = "files"`. Returns its last script, whether or not that reproduces the issue. Raises what the client and the sandbox raise
-    for faults of the infrastructure.
+    `files` is the packed context as text, for `testing_context = "files"`. Returns the last script, whether or not it
+    reproduces the issue. Raises what the client and the sandbox raise for faults of the infrastructure.
     """
     system = opening(instance, files if settings.testing_context == "files" else "")
     talk = Conversation.start(system, render("testing_draft", language=settings.language), settings)

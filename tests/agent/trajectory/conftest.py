@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from agent.context.packing import Context, ContextFile
 
+from agent.context.packing import Context, ContextFile
 from agent.instances import Instance
 from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Reply, StopReason
@@ -81,8 +81,9 @@ def flow(tmp_path):
 @pytest.fixture
 def repository(tmp_path):
     """A real repository with slug.py and a file outside the context."""
-    from agent.repository import Repository
     from git import Actor, Repo
+
+    from agent.repository import Repository
 
     folder = tmp_path / "texttools-repository"
     with Repo.init(folder, initial_branch="main") as repo:

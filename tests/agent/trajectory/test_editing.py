@@ -1,8 +1,8 @@
 """The editing trajectory: edits, executions before and after, revisions of edit and script."""
 
 import pytest
-from agent.context.packing import render_files
 
+from agent.context.packing import render_files
 from agent.llm.errors import ContextExceeded
 from agent.trajectory.edit_form import choose
 from agent.trajectory.editing import Desk, run_editing

@@ -33,7 +33,14 @@ def draft(flow, instance, repository, context, machine):
     async def run(replies, codes, **options):
         model, box = Staged(replies), machine(*codes)
         samples = await draft_samples(
-            2, lambda stage, number: flow(model, box, stage, number), instance, repository, context, SETTINGS, model="m", **options
+            2,
+            lambda stage, number: flow(model, box, stage, number),
+            instance,
+            repository=repository,
+            context=context,
+            settings=SETTINGS,
+            model="m",
+            **options,
         )
         return samples, model
 
