@@ -14,6 +14,8 @@ FILES = {
     "end.py": "a = 1\nb = 2",
     "fenced.py": '"""\n```\n\n"""\n',
     "latin.py": b"# coding: latin-1\nx = '\xe9'\n",
+    "mixed.py": b"a = 1\r\nb = 2\nc = 3\r\nd = 4\r\n",
+    "image.bin": b"\x89PNG\r\n\x00\xff\xfe\x00\n\x00",
     "markup.py": "x = '<file>'\ny = 1\n",
 }
 SEEN = [path for path in FILES if path != "app/unseen.py"]
@@ -69,6 +71,8 @@ def test_blocks_apply_to_the_original(applied):
         ("<<<<<<< FILE new.py\nx = 1\n>>>>>>> END", {"new.py": b"x = 1\n"}),
         ("<<<<<<< FILE app/other.py\nx = 1\n>>>>>>> END", {"app/other.py": b"x = 1\n"}),
         ("<<<<<<< DELETE app/other.py", {"app/other.py": None}),
+        ("<<<<<<< DELETE image.bin", {"image.bin": None}),
+        (block("mixed.py", "a = 1\nb = 2\nc = 3", "a = 1\nb = 2\nnew = 1"), {"mixed.py": b"a = 1\r\nb = 2\nnew = 1\r\nd = 4\r\n"}),
         ("<<<<<<< DELETE app/__init__.py", {"app/__init__.py": None}),
         (block("app/__init__.py", "", "x = 1"), {"app/__init__.py": b"x = 1\n"}),
         (block("doc.rst", "Title\n=======", "New\n======="), {"doc.rst": b"New\n=======\n\nText\n"}),
