@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from agent.cli.settings import SolveSettings
+from agent.context.bm25 import keep_from
 from agent.context.candidates import CandidateRules
 from agent.context.ranking import RankingSettings
 from agent.context.relevance import RelevanceSettings
-from agent.context.stage import ContextSettings, parse_prefilter
+from agent.context.stage import ContextSettings
 from agent.llm.settings import LlmSettings
 from agent.trajectory.settings import TrajectorySettings
 from selection.trajectory import SelectionSettings
@@ -27,7 +28,7 @@ def context_settings(settings: SolveSettings) -> ContextSettings:
     languages = tuple(name.strip() for name in settings.languages.split(",") if name.strip())
     return ContextSettings(
         CandidateRules(languages=languages, tests="include" if settings.with_tests else "top-level"),
-        parse_prefilter(settings.prefilter),
+        keep_from(settings.prefilter),
         RelevanceSettings(in_flight=settings.in_flight, max_tokens=min(JUDGEMENT_TOKENS, settings.max_tokens)),
         RankingSettings(rankings=settings.rankings, max_tokens=min(JUDGEMENT_TOKENS, settings.max_tokens)),
         settings.context_tokens,

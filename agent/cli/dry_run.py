@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from agent.cli.components import context_settings, trajectory_settings
+from agent.cli.components import JUDGEMENT_TOKENS, context_settings, trajectory_settings
 from agent.cli.compose import open_inputs
 from agent.cli.settings import SolveSettings
+from agent.context.forecast import forecast
 from agent.context.stage import files_to_read
 from agent.instances import Instance
 from agent.llm.messages import Usage
@@ -27,8 +28,6 @@ from agent.prompts.render import render
 from agent.repository import SourceFile
 from agent.trajectory.opening import opening
 
-JUDGEMENT_TOKENS = 250
-"""Assumed tokens of one relevance answer."""
 RELEVANT_SHARE = 0.05
 """Assumed share of the files that a model finds relevant."""
 TURNS = 3
@@ -86,16 +85,16 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
     main = _price(settings.model, settings.price)
     cheap = _price(settings.cheap_model, settings.cheap_price) if settings.cheap_model else main
     issue = estimate(instance.statement)
-    read = sum(estimate_bytes(file.size) for file in files)
-    context = min(settings.context_tokens, int(read * RELEVANT_SHARE) + 1)
-    asked = len(files) * (issue + estimate(render("relevance_instructions", repository=instance.repo)) + 200)
+    relevance = context_settings(settings).relevance
+    reading = forecast(files, issue=instance.statement, repository=instance.repo, settings=relevance)
+    context = min(settings.context_tokens, int(reading.file_tokens * RELEVANT_SHARE) + 1)
     found = max(1, int(len(files) * RELEVANT_SHARE))
     notes = found * 80 + issue
-    judged = _Load(len(files), asked + read, output=JUDGEMENT_TOKENS)
+    judged = _Load(reading.calls, reading.input_tokens, reading.output_tokens // max(1, reading.calls))
     ranked = _Load(settings.rankings, settings.rankings * notes, output=20 * found)
     stages = [
-        _estimate("relevance", cheap, judged, replace(judged, output=4096)),
-        _estimate("ranking", main, ranked, replace(ranked, output=4096)),
+        _estimate("relevance", cheap, judged, replace(judged, output=JUDGEMENT_TOKENS)),
+        _estimate("ranking", main, ranked, replace(ranked, output=JUDGEMENT_TOKENS)),
     ]
     seen = context if settings.testing_context == "files" else 0
     for stage, prefix, samples, turns in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,16 +68,6 @@ class BuiltContext:
             "left_out": dict(self.left_out),
             "prefiltered": self.prefiltered,
         }
-
-
-def parse_prefilter(text: str) -> int | None:
-    """K of `bm25:K`; None for no prefilter. Raises InputError."""
-    if not text:
-        return None
-    match = re.fullmatch(r"bm25:([1-9]\d*)", text)
-    if match is None:
-        raise InputError(f"'{text}' is no prefilter", where="--prefilter", hint="for example --prefilter bm25:200")
-    return int(match[1])
 
 
 def files_to_read(

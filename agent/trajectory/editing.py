@@ -5,6 +5,7 @@ Source: CodeMonkeys (arXiv 2501.14723), section 3.3.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from agent.context.packing import Context
@@ -93,7 +94,9 @@ class _Draft:
                 raise AssertionError("an approval ends the trajectory")
 
     async def edited(self, text: str) -> str:
-        outcome = interpret(text, repository=self.desk.repository, context_paths=self.seen)
+        whole_files = self.desk.forms.first == "file"
+        tree = self.desk.repository
+        outcome = await asyncio.to_thread(interpret, text, repository=tree, context_paths=self.seen, fences=whole_files)
         if isinstance(outcome, Faults):
             self.seen.update(outcome.shown)
             return self.fault(outcome.feedback)
