@@ -79,7 +79,8 @@ class LocalSandbox:
         self._threads = DaemonThreads(workers + 1, "runoff-local")
         self._uid = other_uid()
         self._parents = cgroups.find_parents()
-        self._live: set[int] = set()
+        if self._parents is not None:
+            cgroups.sweep(self._parents)
         self._stops: dict[int, Stop] = {}
         self._interrupted = False
 
