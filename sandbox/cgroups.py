@@ -108,6 +108,15 @@ def find_parents() -> Parents | None:
     return Parents(usable, unified=False) if usable else None
 
 
+def sweep(parents: Parents) -> None:
+    """Remove the empty groups that a killed process of ours has left."""
+    for directory in set(parents.directories.values()):
+        for group in directory.glob("runoff-*-*"):
+            if not Path("/proc", group.name.split("-")[1]).exists():
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+
+
 def _unified(own: str) -> Parents | None:
     mount = Path("/sys/fs/cgroup")
     if not (mount / "cgroup.controllers").is_file():

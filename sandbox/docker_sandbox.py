@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -113,17 +114,22 @@ class DockerSandbox:
             "memswap_limit": f"{limits.memory_mb}m",
             "pids_limit": limits.processes + 1,
         }
-        ending = self._run(stop, environment.location, settings, job, limits)
-        return self._read(ending, environment)
+        ending, full = self._run(stop, environment.location, settings, job, limits)
+        execution = self._read(ending, environment)
+        return replace(execution, limit="disk") if full and execution.limit in (None, "output") else execution
 
-    def _run(self, stop: Stop, image: str, settings: dict[str, Any], job: dict[str, Any], limits: Limits) -> Ending:
+    def _run(
+        self, stop: Stop, image: str, settings: dict[str, Any], job: dict[str, Any], limits: Limits
+    ) -> tuple[Ending, bool]:
+        """How the container ended, and whether more was written to it than the limits allow."""
         try:
             container = self.engine.create(image, stop, settings)
             self.engine.put(container, job)
             if self._interrupted or not stop.wanted:
                 raise SandboxError("the execution was interrupted", where=stop.name, hint="runoff resume RUN")
             with self._size_watch(stop.name, limits.disk_mb):
-                return self.engine.finish(container, limits.seconds + GRACE_SECONDS)
+                ending = self.engine.finish(container, limits.seconds + GRACE_SECONDS)
+            return ending, self.engine.written_mb(stop.name) > limits.disk_mb
         finally:
             self.engine.remove(stop.name)
 
@@ -149,6 +155,7 @@ class DockerSandbox:
             while not ended.wait(SIZE_SECONDS):
                 if self.engine.written_mb(name) > disk_mb:
                     self.engine.signal(name, "SIGUSR1")
+            self.engine.release()
 
         threading.Thread(target=watch, name=f"{name}-size", daemon=True).start()
         try:

@@ -84,6 +84,14 @@ class Engine:
             self._clients.append(client)
         return client
 
+    def release(self) -> None:
+        """Close the calling thread's client, where the thread is about to end."""
+        client = getattr(self._local, "client", None)
+        if client is not None and client in self._clients:
+            self._clients.remove(client)
+            client.close()
+        self._local.client = None
+
     def close(self) -> None:
         """Close the clients of all threads; what they have under way fails."""
         while self._clients:
@@ -144,7 +152,7 @@ class Engine:
     def written_mb(self, name: str) -> float:
         """Mebibytes in the container's own layer; zero once it is gone."""
         with contextlib.suppress(*FAULTS):
-            listed = self.client.api.containers(filters={"name": f"^/{name}$"}, size=True)
+            listed = self.client.api.containers(all=True, filters={"name": f"^/{name}$"}, size=True)
             return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
         return 0.0
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ class LocalSandbox:
         self._threads = DaemonThreads(workers + 1, "runoff-local")
         self._uid = other_uid()
         self._parents = cgroups.find_parents()
-        self._live: set[int] = set()
+        if self._parents is not None:
+            cgroups.sweep(self._parents)
         self._stops: dict[int, Stop] = {}
         self._interrupted = False
 
@@ -236,6 +238,7 @@ class LocalSandbox:
                 "filter": seccomp.program().hex(),
             }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
+            started = time.monotonic()
             process = stop.start([sys.executable, "-I", "-S", str(LAUNCHER)])
             with process:
                 try:
@@ -244,7 +247,7 @@ class LocalSandbox:
                     stop.now()
                     raise SandboxError(f"the runner did not end within {seconds:.0f} s", where="local", hint=HINT) from error
         if not answer and group is not None and group.killed_for_memory():
-            return ended_by("memory", seconds)
+            return ended_by("memory", time.monotonic() - started)
         if not stop.wanted:
             raise SandboxError("the execution was interrupted", where="local", hint="runoff resume RUN")
         return execution_of(answer, said.decode("utf-8", "replace"), "local")

@@ -163,6 +163,12 @@ time.sleep(20)
     assert (execution.limit, execution.verdict) == ("disk", Verdict.BROKEN)
 
 
+async def test_one_file_beyond_the_disk_limit(sandbox: Sandbox, environment: Environment) -> None:
+    text = "open('/testbed/large', 'wb').write(bytes(64 << 20))"
+    execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=16, seconds=60))
+    assert (execution.limit, execution.verdict) == ("disk", Verdict.BROKEN)
+
+
 async def test_inode_limit(sandbox: Sandbox, environment: Environment) -> None:
     text = """
 number = 0

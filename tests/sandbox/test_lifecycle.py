@@ -89,6 +89,7 @@ async def test_environment_is_cached_by_content(
     assert any("cached" in line for line in lines)
 
 
+@pytest.mark.slow
 async def test_failing_set_up(sandbox: Sandbox, repository: Any) -> None:
     spec = repository.spec(setup="echo compiler not found >&2\nfalse || exit 7\necho never")
     with pytest.raises(EnvironmentBuildError) as caught:
@@ -99,6 +100,7 @@ async def test_failing_set_up(sandbox: Sandbox, repository: Any) -> None:
     assert containers(sandbox) == []
 
 
+@pytest.mark.slow
 async def test_set_up_changes_what_executions_see(
     sandbox: Sandbox, repository: Any, remove_built: Callable[[Environment], None]
 ) -> None:
