@@ -27,7 +27,9 @@ class Executor:
 
     async def run(self, script: Script, patch: Patch | None = None, repeat: int = 0) -> Execution:
         """The execution of this script on this patch (None: the unpatched tree). Raises SandboxError."""
-        pair = digest_of(self._environment.key, script.digest, patch.digest if patch else "", self._limits.digest)
+        environment = self._environment
+        where = f"{environment.key} {environment.network}"
+        pair = digest_of(where, script.digest, patch.digest if patch else "", self._limits.digest)
         async with self._locks[f"{pair} {repeat}"]:
             entry = self._cache.find("run", pair, repeat, {})
             if entry is None:

@@ -169,7 +169,7 @@ class Engine:
     def prune(self) -> None:
         """Remove containers of runs that were killed: those that ended more than a day ago."""
         with contextlib.suppress(*FAULTS):
-            self.client.api.prune_containers(filters={"label": [RUN_LABEL], "until": "24h"})
+            self.client.containers.prune(filters={"label": [RUN_LABEL], "until": "24h"})
 
     def remove_all(self) -> int:
         """Remove every container of this run; how many there were."""
