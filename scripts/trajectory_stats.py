@@ -2,8 +2,8 @@
 
 usage: python scripts/trajectory_stats.py RUN [RUN ...]          RUN: a run's folder
 
-Counts from the journals: every reply of the testing and editing stages is parsed again, every edit applied again to the tree
-at the base commit. A script counts once for each testing or editing trajectory that wrote it and ran it on the unpatched tree.
+Counts from the journals: every reply of the testing and editing stages is parsed again, every edit applied again to
+the tree at the base commit. A script counts once for each trajectory that wrote it and ran it on the unpatched tree.
 """
 
 import sys
