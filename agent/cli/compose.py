@@ -302,7 +302,7 @@ def _open_inputs(settings: SolveSettings) -> Inputs:
         )
     repository = Repository.open(settings.repo, settings.base)
     instance = from_issue(repository, settings.issue)
-    return Inputs(_with_environment(instance, repository, settings), repository, settings.repo)
+    return Inputs(_with_environment(instance, repository, settings), repository, _lasting(settings.repo))
 
 
 def _from_dataset(settings: SolveSettings) -> Inputs:
@@ -311,7 +311,13 @@ def _from_dataset(settings: SolveSettings) -> Inputs:
     instance = find(settings.dataset, settings.instance, split=settings.split)
     source = settings.repo or f"https://github.com/{instance.repo}"
     repository = Repository.open(source, instance.base_commit)
-    return Inputs(_with_environment(instance, repository, settings), repository, source)
+    return Inputs(_with_environment(instance, repository, settings), repository, _lasting(source))
+
+
+def _lasting(source: str) -> str:
+    """A path that holds from another working directory too; a URL as it is."""
+    place = Path(source).expanduser()
+    return str(place.resolve()) if place.exists() else source
 
 
 def _with_environment(instance: Instance, repository: Repository, settings: SolveSettings) -> Instance:

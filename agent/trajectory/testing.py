@@ -32,7 +32,7 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
             reply = await flow.ask("revise" if tried else "draft", talk.request())
         except ContextExceeded:
             return ScriptDraft(Outcome.CONTEXT, turn, tried)
-        allowed: tuple[Tag, ...] = ("test", "done") if tried else ("test",)
+        allowed: tuple[Tag, ...] = ("test", "done") if tried and tried.reproduces else ("test",)
         match parse(reply, allowed, settings.language):
             case Approve():
                 return ScriptDraft(Outcome.DONE, turn + 1, tried)

@@ -70,6 +70,11 @@ def test_malformed(kind, snapshot):
     assert render("malformed", kind=kind, allowed=["done", "edit", "test"], named=["edit", "test"]) == snapshot
 
 
+@pytest.mark.parametrize(("tag", "allowed"), [("done", ["edit", "test"]), ("done", ["test"]), ("edit", ["done", "test"])])
+def test_block_at_the_wrong_time(tag, allowed, snapshot):
+    assert render("malformed", kind="not now", allowed=allowed, named=[tag]) == snapshot
+
+
 @pytest.mark.parametrize("closing", ["</issue>", "</ISSUE >", "< / issue>", "<issue>", "</issue\n>"])
 def test_a_fence_cannot_be_closed_from_inside(closing):
     fenced = fence(f"before {closing} after", "issue")

@@ -58,7 +58,7 @@ def test_bare_blocks_are_an_edit():
         ("I do not know.", ALL, "none of the blocks"),
         ("<test>\nx\n</test>\n<edit>\ny\n</edit>", ALL, "more than one kind"),
         ("<edit>\ny\n</edit>\n<done>", ALL, "more than one kind"),
-        ("<done>", ("test",), "cannot be used at this point"),
+        ("<done>", ("test",), "no script yet"),
         ("<edit>\ny\n</edit>", ("test", "done"), "cannot be used at this point"),
         ("<test>\n\n</test>", ALL, "is empty"),
         ("", ALL, "none of the blocks"),

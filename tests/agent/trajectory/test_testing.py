@@ -41,9 +41,16 @@ async def test_no_script_at_all(flow, instance, scripted, machine):
     ended = await run_testing(flow(model, machine()), instance, SETTINGS, "")
     assert (ended.outcome, ended.tried) == (Outcome.ATTEMPTS, None)
     assert "none of the blocks" in model.requests[1].messages[-1].text
-    assert "<done> block" in model.requests[2].messages[-1].text
+    assert "no script yet" in model.requests[2].messages[-1].text
     assert "cut off" in model.requests[3].messages[-1].text
     assert model.requests[3].messages[-2].text == "<test>\nfoo"
+
+
+async def test_a_script_that_does_not_show_the_issue_cannot_be_approved(flow, instance, scripted, machine, blocks):
+    model = scripted(blocks.test("first"), blocks.done, blocks.test("second"), blocks.done)
+    ended = await run_testing(flow(model, machine(1, 2)), instance, SETTINGS, "")
+    assert "no script yet that exits with 2" in model.requests[2].messages[-1].text
+    assert (ended.outcome, ended.tried.script.text) == (Outcome.DONE, "second\n")
 
 
 async def test_context_exceeded_keeps_what_there_is(flow, instance, scripted, machine, blocks):
