@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.cli.components import JUDGEMENT_TOKENS, context_settings, trajectory_settings
-from agent.cli.compose import open_inputs
+from agent.cli.inputs import open_inputs
 from agent.cli.settings import SolveSettings
 from agent.context.forecast import forecast
 from agent.context.stage import files_to_read
