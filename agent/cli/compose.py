@@ -93,10 +93,7 @@ class Session:
         if self._ledger is None:
             return ""
         totals = self._ledger.totals()
-        tokens = totals.input + totals.cache_read + totals.cache_write
-        money = f"${totals.dollars:.4f}" + (f" and {totals.unpriced} calls of unknown price" if totals.unpriced else "")
-        uncounted = f", {totals.uncounted} calls did not tell theirs" if totals.uncounted else ""
-        return f"{totals.calls} calls, {tokens:,} tokens in, {totals.output:,} out{uncounted}, {money}"
+        return f"{totals.calls} calls, {totals.tokens}, {totals.money}"
 
     async def solve(self, settings: SolveSettings) -> Result:
         """Start a run, or go on with the one of that name if its settings are the same."""

@@ -85,12 +85,11 @@ def _trajectories(console: Console, store: InstanceStore) -> None:
 
 
 def _spending(console: Console, run: Run) -> None:
-    table = Table("stage", "calls", "in", "cached", "written", "out", "dollars", box=None)
+    table = Table("stage", "calls", "in", "cached", "written", "out", "cost", box=None)
     stages = Ledger(run.ledger).by_stage()
     for stage, totals in stages.items():
-        dollars = f"{totals.dollars:.4f}" + (f" + {totals.unpriced} calls of unknown price" if totals.unpriced else "")
         tokens = (totals.input, totals.cache_read, totals.cache_write, totals.output)
-        table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), dollars)
+        table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), totals.money)
     unsettled = sum(totals.unsettled for totals in stages.values())
     if stages:
         console.print(table)

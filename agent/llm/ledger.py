@@ -46,6 +46,23 @@ class Totals:
     maybe_billed: int = 0
     """Attempts that failed or were repeated after the server may have worked on them; not part of `dollars`."""
 
+    @property
+    def money(self) -> str:
+        """The dollars in words: what is known, and how many calls' price is not."""
+        if not self.unpriced:
+            return f"${self.dollars:.4f}"
+        unknown = f"{self.unpriced} call{'s' if self.unpriced > 1 else ''} of unknown price"
+        return f"${self.dollars:.4f} and {unknown}" if self.dollars else unknown
+
+    @property
+    def tokens(self) -> str:
+        """The tokens in words, and how many calls did not tell theirs."""
+        counted = f"{self.input + self.cache_read + self.cache_write:,} tokens in, {self.output:,} out"
+        if not self.uncounted:
+            return counted
+        unknown = f"the tokens of {self.uncounted} calls unknown"
+        return f"{counted}, {unknown}" if self.input or self.output else unknown
+
     def __add__(self, other: Totals) -> Totals:
         return Totals(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 

@@ -25,7 +25,7 @@ def test_an_issue_becomes_the_patch_that_won(runoff, person, repository, solve_a
     assert {entrant["votes"] for entrant in result["selection"]["candidates"]} == {1, 0}
     assert [standing["status"] for standing in result["selection"]["standings"]].count("votes") == 1
     assert Counter(key["stage"] for key in person.answered) == {
-        "relevance": 3, "testing": 6, "editing": 6, "selection": 1,
+        "relevance": 3, "testing": 2 + 2 + 8, "editing": 6, "selection": 1,
     }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_show_says_why_this_patch_won(runoff, solve_arguments):
     runoff(*solve_arguments)
     code, out, _ = runoff("show", "first")
     assert code == 0
-    for said in ("3 files judged", "1 relevant", "testing 0", "editing 2", "relevance", "no issue", "text.lower().split()"):
+    for said in ("3 files judged", "1 relevant", "testing 0", "editing 2", "relevance", "no-issue", "calls of unknown price", "text.lower().split()"):
         assert said in " ".join(out.split()), said
     code, out, _ = runoff("show", "first", "--json")
     assert json.loads(out) == runoff.result()

@@ -130,3 +130,16 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write the ledger"):
         ledger.reserve(key(), "openai:a", prompt_tokens=1, max_tokens=1, dollars=None)
     assert ledger.totals() == Totals()
+
+
+@pytest.mark.parametrize(
+    ("totals", "words"),
+    [
+        (Totals(calls=2, dollars=0.5), "$0.5000"),
+        (Totals(calls=1, unpriced=1), "1 call of unknown price"),
+        (Totals(calls=3, unpriced=2, dollars=0.25), "$0.2500 and 2 calls of unknown price"),
+        (Totals(), "$0.0000"),
+    ],
+)
+def test_money_never_passes_unknown_off_as_nothing(totals, words):
+    assert totals.money == words
