@@ -40,8 +40,9 @@ class Desk:
 async def run_editing(flow: Flow, desk: Desk, settings: TrajectorySettings, seed: TriedScript | None) -> PatchDraft:
     """Run one editing trajectory, seeded with a script where there is one.
 
-    Returns its last patch and its last script. Raises what the client and the sandbox raise for faults of the
-    infrastructure.
+    Returns its last patch and its last script. A model that sends an edit again which applied stands by it; one that
+    sends an edit again which did not is stuck and gets a fresh conversation. Raises what the client and the sandbox
+    raise for faults of the infrastructure.
     """
     return await _Draft(flow, desk, settings, seed).work()
 
@@ -55,14 +56,23 @@ class _Draft:
         self.patch: Patch | None = None
         self.seen = set(desk.context.paths)
         self.unusable = 0
+        self.applied = ""
+        self.refused: list[str] = []
+        self.talk = self.fresh()
+
+    def fresh(self) -> Conversation:
+        """A conversation at its start, in the other form once the first has failed often enough."""
+        forms, tried = self.desk.forms, self.tried
+        form = forms.other if forms.other and self.unusable >= self.settings.unusable_replies else forms.first
         step = render(
             "editing_draft",
-            format=desk.forms.instructions(desk.forms.first),
-            form=desk.forms.first,
-            script=seed.script.text if seed else "",
-            baseline=_shown(seed.baseline) if seed else "",
+            repo=self.desk.instance.repo,
+            format=forms.instructions(form),
+            form=form,
+            script=tried.script.text if tried else "",
+            baseline=_shown(tried.baseline) if tried else "",
         )
-        self.talk = Conversation.start(opening(desk.instance, desk.files), step, settings)
+        return Conversation.start(opening(self.desk.instance, self.desk.files), step, self.settings)
 
     async def work(self) -> PatchDraft:
         for turn in range(self.settings.turns):
@@ -74,9 +84,16 @@ class _Draft:
                 return self.end(Outcome.CONTEXT, turn)
             allowed: tuple[Tag, ...] = ("edit", "test", "done") if self.patch else ("edit", "test")
             action = parse(reply, allowed, self.settings.language)
-            if isinstance(action, Approve):
-                return self.end(Outcome.DONE, turn + 1)
-            self.talk.add(reply, await self.feedback(action, reply))
+            match action:
+                case Approve():
+                    return self.end(Outcome.DONE, turn + 1)
+                case NewEdit(text) if text == self.applied:
+                    return self.end(Outcome.DONE, turn + 1)
+                case NewEdit(text) if text in self.refused:
+                    self.unusable += 1
+                    self.talk = self.fresh()
+                case _:
+                    self.talk.add(reply, await self.feedback(action, reply))
         return self.end(Outcome.ATTEMPTS, self.settings.turns)
 
     def end(self, outcome: Outcome, turns: int) -> PatchDraft:
@@ -98,9 +115,11 @@ class _Draft:
         tree = self.desk.repository
         outcome = await asyncio.to_thread(interpret, text, repository=tree, context_paths=self.seen, fences=whole_files)
         if isinstance(outcome, Faults):
+            if not outcome.shown:  # an edit of a file that has just been shown may well be sent again
+                self.refused.append(text)
             self.seen.update(outcome.shown)
             return self.fault(outcome.feedback)
-        self.patch = outcome
+        self.patch, self.applied = outcome, text
         if self.tried is None:
             return self.result(None, new_script=False)
         return self.result(await self.flow.run("patched", self.tried.script, self.patch), new_script=False)

@@ -52,6 +52,10 @@ class Conversation:
         self.messages.append(Message("assistant", (Part("reply", reply.text.rstrip() or "(empty)"),)))
         self.messages.append(Message("user", (Part("feedback", feedback),)))
 
+    def restart(self) -> None:
+        """Forget all turns: a model that repeats itself word for word gets further from a clean start."""
+        del self.messages[2:]
+
     @property
     def full(self) -> bool:
         """Whether the next request would pass the window."""

@@ -20,10 +20,12 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
     """Run one testing trajectory.
 
     `files` is the packed context as text, for `testing_context = "files"`. Returns the last script, whether or not it
-    reproduces the issue. Raises what the client and the sandbox raise for faults of the infrastructure.
+    reproduces the issue. A model that sends the same script again is stuck: it gets a fresh conversation. Raises what
+    the client and the sandbox raise for faults of the infrastructure.
     """
-    system = opening(instance, files if settings.testing_context == "files" else "")
-    talk = Conversation.start(system, render("testing_draft", language=settings.language), settings)
+    shown = files if settings.testing_context == "files" else ""
+    step = render("testing_draft", language=settings.language, repo=instance.repo, files=bool(shown))
+    talk = Conversation.start(opening(instance, shown), step, settings)
     tried: TriedScript | None = None
     for turn in range(settings.turns):
         if talk.full:
@@ -36,6 +38,8 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
         match parse(reply, allowed, settings.language):
             case Approve():
                 return ScriptDraft(Outcome.DONE, turn + 1, tried)
+            case NewScript(script) if tried and script == tried.script:
+                talk.restart()
             case NewScript(script):
                 tried = TriedScript(script, await flow.run("baseline", script))
                 talk.add(reply, feedback(tried.baseline))

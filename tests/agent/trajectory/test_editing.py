@@ -120,17 +120,30 @@ async def test_a_small_model_is_asked_for_whole_files(edit, blocks):
     ("model", "other"), [("openai:tiny-1.5b", "SEARCH path"), ("anthropic:claude-sonnet-4-5", "FILE path")]
 )
 async def test_auto_offers_the_other_form_after_two_unusable_replies(edit, blocks, model, other):
-    bad = blocks.edit(search="nowhere", replace="at all")
-    _, told, _ = await edit(bad, bad, "Hm.", "Hm.", model=model)
+    first, second = (blocks.edit(search=f"nowhere {number}", replace="at all") for number in range(2))
+    _, told, _ = await edit(first, second, "Hm.", "Hm.", model=model)
     assert other not in told.requests[1].messages[-1].text
     assert "other form" in told.requests[2].messages[-1].text
     assert other in told.requests[2].messages[-1].text
 
 
 async def test_a_form_that_was_asked_for_stays(edit, blocks):
-    bad = blocks.edit(search="nowhere", replace="at all")
-    _, told, _ = await edit(bad, bad, "Hm.", "Hm.", form="blocks")
+    first, second = (blocks.edit(search=f"nowhere {number}", replace="at all") for number in range(2))
+    _, told, _ = await edit(first, second, "Hm.", "Hm.", form="blocks")
     assert "other form" not in told.requests[2].messages[-1].text
+
+
+async def test_a_bad_edit_sent_again_gets_a_fresh_start_in_the_other_form(edit, blocks):
+    bad = blocks.edit(search="nowhere", replace="at all")
+    ended, told, _ = await edit(bad, bad, WHOLE, blocks.done)
+    assert [len(request.messages) for request in told.requests] == [2, 4, 2, 4]
+    assert "<<<<<<< FILE" in told.requests[2].messages[-1].text
+    assert ended.outcome is Outcome.DONE
+
+
+async def test_an_applied_edit_sent_again_is_an_approval(edit, blocks):
+    ended, _, _ = await edit(blocks.edit(), blocks.edit(), codes=[2])
+    assert (ended.outcome, ended.turns) == (Outcome.DONE, 2)
 
 
 async def test_samples_and_turns_share_their_prefix_byte_for_byte(flow, desk, scripted, machine, blocks):

@@ -34,8 +34,9 @@ def test_execution(ending, snapshot):
 
 
 @pytest.mark.parametrize("language", ["python", "bash"])
-def test_testing_draft(language, snapshot):
-    assert render("testing_draft", language=language) == snapshot
+@pytest.mark.parametrize("files", [False, True])
+def test_testing_draft(language, files, snapshot):
+    assert render("testing_draft", language=language, repo="me/texttools", files=files) == snapshot
 
 
 @pytest.mark.parametrize("verdict", ["issue", "pass", "broken"])
@@ -47,7 +48,8 @@ def test_testing_feedback(verdict, snapshot):
 @pytest.mark.parametrize("script", ["", "exit(2)\n"])
 def test_editing_draft(form, script, snapshot):
     instructions = EditForms(form, None, ("src/long.py",)).instructions(form)
-    assert render("editing_draft", format=instructions, form=form, script=script, baseline="THE BASELINE") == snapshot
+    values = {"repo": "me/texttools", "format": instructions, "form": form, "script": script, "baseline": "THE BASELINE"}
+    assert render("editing_draft", **values) == snapshot
 
 
 @pytest.mark.parametrize(("script", "new"), [(False, False), (True, False), (True, True)])

@@ -53,6 +53,15 @@ async def test_a_script_that_does_not_show_the_issue_cannot_be_approved(flow, in
     assert (ended.outcome, ended.tried.script.text) == (Outcome.DONE, "second\n")
 
 
+async def test_a_model_that_repeats_itself_gets_a_fresh_start(flow, instance, scripted, machine, blocks):
+    model = scripted(blocks.test("same"), blocks.test("same"), blocks.test("other"), blocks.done)
+    box = machine(1, 2)
+    ended = await run_testing(flow(model, box), instance, SETTINGS, "")
+    assert [len(request.messages) for request in model.requests] == [2, 4, 2, 4]
+    assert [text for text, _ in box.runs] == ["same\n", "other\n"]
+    assert ended.outcome is Outcome.DONE
+
+
 async def test_context_exceeded_keeps_what_there_is(flow, instance, scripted, machine, blocks):
     ended = await run_testing(flow(scripted(blocks.test(), ContextExceeded), machine(2)), instance, SETTINGS, "")
     assert (ended.outcome, ended.turns, ended.tried.reproduces) == (Outcome.CONTEXT, 1, True)
