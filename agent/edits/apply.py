@@ -5,6 +5,7 @@ Every edit applies to the original files, never on top of an earlier edit, so a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from agent.edits.diagnose import excerpt, feedback, miss_fault, near_paths, overlaps
@@ -54,6 +55,13 @@ def _shown(tree: Tree, edits: Sequence[Edit], faults: Sequence[EditFault], limit
     searches = {edit.path: edit.halves[0][0] for edit in edits if isinstance(edit, Replace)}
     share = limit // max(1, len(unseen))
     return {path: excerpt(tree.decode(path).text, share, searches.get(path, ())) for path in unseen}
+
+
+async def interpret_aside(
+    text: str, *, repository: Tree, context_paths: Collection[str] | None = None, fences: bool = False
+) -> Patch | Faults:
+    """`interpret` on a thread: its git processes would hold up the other trajectories of the loop for a tenth of a second."""
+    return await asyncio.to_thread(interpret, text, repository=repository, context_paths=context_paths, fences=fences)
 
 
 class _Work:

@@ -5,11 +5,10 @@ Source: CodeMonkeys (arXiv 2501.14723), section 3.3.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from agent.context.packing import Context
-from agent.edits.apply import interpret
+from agent.edits.apply import interpret_aside
 from agent.edits.types import Faults
 from agent.instances import Instance
 from agent.llm.errors import ContextExceeded
@@ -113,7 +112,7 @@ class _Draft:
     async def edited(self, text: str) -> str:
         whole_files = self.desk.forms.first == "file"
         tree = self.desk.repository
-        outcome = await asyncio.to_thread(interpret, text, repository=tree, context_paths=self.seen, fences=whole_files)
+        outcome = await interpret_aside(text, repository=tree, context_paths=self.seen, fences=whole_files)
         if isinstance(outcome, Faults):
             if not outcome.shown:  # an edit of a file that has just been shown may well be sent again
                 self.refused.append(text)
