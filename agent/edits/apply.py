@@ -60,7 +60,7 @@ def _shown(tree: Tree, edits: Sequence[Edit], faults: Sequence[EditFault], limit
 async def interpret_aside(
     text: str, *, repository: Tree, context_paths: Collection[str] | None = None, fences: bool = False
 ) -> Patch | Faults:
-    """`interpret` on a thread: its git processes would hold up the other trajectories of the loop for a tenth of a second."""
+    """`interpret` on a thread: its git processes would hold up the other trajectories of the loop."""
     return await asyncio.to_thread(interpret, text, repository=repository, context_paths=context_paths, fences=fences)
 
 
