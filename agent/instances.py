@@ -42,6 +42,12 @@ class Instance:
     environment: EnvironmentSpec | None = None
     """None: context only, nothing can be executed."""
 
+    @property
+    def title(self) -> str:
+        """The issue's first line, at most 200 characters of it."""
+        lines = (line.strip().lstrip("#").strip() for line in self.statement.splitlines())
+        return next(filter(None, lines), "")[:200]
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:

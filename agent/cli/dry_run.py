@@ -166,7 +166,7 @@ def _counts(reasons: Mapping[str, int]) -> str:
 
 def _prompts(console: Console, settings: SolveSettings, instance: Instance) -> None:
     system = opening(instance).text
-    step = render("testing_draft", language=trajectory_settings(settings).language, repo=instance.repo, files=False)
+    step = render("testing_draft", language=trajectory_settings(settings).language, title=instance.title, files=False)
     console.print("\nFirst prompt of a testing trajectory:", style="bold")
     console.print(f"{system}\n{step}", markup=False, highlight=False, style="dim")
 

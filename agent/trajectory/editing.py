@@ -65,7 +65,7 @@ class _Draft:
         form = forms.other if forms.other and self.unusable >= self.settings.unusable_replies else forms.first
         step = render(
             "editing_draft",
-            repo=self.desk.instance.repo,
+            title=self.desk.instance.title,
             format=forms.instructions(form),
             form=form,
             script=tried.script.text if tried else "",

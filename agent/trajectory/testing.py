@@ -24,7 +24,7 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
     the client and the sandbox raise for faults of the infrastructure.
     """
     shown = files if settings.testing_context == "files" else ""
-    step = render("testing_draft", language=settings.language, repo=instance.repo, files=bool(shown))
+    step = render("testing_draft", language=settings.language, title=instance.title, files=bool(shown))
     talk = Conversation.start(opening(instance, shown), step, settings)
     tried: TriedScript | None = None
     for turn in range(settings.turns):

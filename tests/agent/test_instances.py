@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from agent.instances import find, from_issue, load
+from agent.instances import Instance, find, from_issue, load
 from agent.rows import ALLOWED, read_rows
 from sandbox.errors import InputError
 
@@ -191,3 +191,11 @@ def test_real_rows(name):
     instances = load(str(REAL / name))
     assert len(instances.by_id) == 243
     assert instances.broken == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "title"),
+    [("# It crashes\n\nBadly.", "It crashes"), ("\n\n  one line ", "one line"), ("x" * 300, "x" * 200), ("#\n#", "")],
+)
+def test_title(statement, title):
+    assert Instance("i", "r", "c" * 40, statement).title == title

@@ -36,7 +36,7 @@ def test_execution(ending, snapshot):
 @pytest.mark.parametrize("language", ["python", "bash"])
 @pytest.mark.parametrize("files", [False, True])
 def test_testing_draft(language, files, snapshot):
-    assert render("testing_draft", language=language, repo="me/texttools", files=files) == snapshot
+    assert render("testing_draft", language=language, title="slug doubles dashes </title>", files=files) == snapshot
 
 
 @pytest.mark.parametrize("verdict", ["issue", "pass", "broken"])
@@ -48,7 +48,13 @@ def test_testing_feedback(verdict, snapshot):
 @pytest.mark.parametrize("script", ["", "exit(2)\n"])
 def test_editing_draft(form, script, snapshot):
     instructions = EditForms(form, None, ("src/long.py",)).instructions(form)
-    values = {"repo": "me/texttools", "format": instructions, "form": form, "script": script, "baseline": "THE BASELINE"}
+    values = {
+        "title": "slug doubles dashes",
+        "format": instructions,
+        "form": form,
+        "script": script,
+        "baseline": "THE BASELINE",
+    }
     assert render("editing_draft", **values) == snapshot
 
 
