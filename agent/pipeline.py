@@ -104,6 +104,16 @@ class Result:
         """As result.json holds it."""
         return {**asdict(self), "patch": self.patch.digest if self.patch else None}
 
+    @classmethod
+    def read(cls, store: InstanceStore) -> Result | None:
+        """What an earlier process of this run came to; None if it has not ended."""
+        held = store.read("result.json")
+        if held is None:
+            return None
+        place = store.path / "patch.diff"
+        diff = place.read_bytes().decode("utf-8", "surrogateescape") if held["patch"] else ""
+        return cls(**{**held, "patch": Patch(diff) if held["patch"] else None})
+
 
 @dataclass(slots=True)
 class Pipeline:

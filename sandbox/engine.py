@@ -40,6 +40,8 @@ LAUNCH = (
     f'exec "$python" -I -S -B {PLACE}/runner.py {PLACE}/job.json; done; exit {NO_PYTHON}'
 )
 ANSWER_BYTES = 64 << 20
+REMOVAL_SECONDS = 5.0
+"""How long the removal of a run's containers may take on a busy machine."""
 FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
@@ -172,13 +174,21 @@ class Engine:
             self.client.containers.prune(filters={"label": [RUN_LABEL], "until": "24h"})
 
     def remove_all(self) -> int:
-        """Remove every container of this run; how many there were."""
+        """Remove every container of this run and wait until they are gone; how many there were at first."""
         with contextlib.suppress(*FAULTS):
-            listed = self.client.api.containers(all=True, quiet=True, filters={"label": f"{RUN_LABEL}={self.run}"})
-            for entry in listed:
-                self.remove(entry["Id"])
-            return len(listed)
+            first = listed = self._listed()
+            deadline = time.monotonic() + REMOVAL_SECONDS
+            while listed and time.monotonic() < deadline:
+                for name in listed:
+                    self.remove(name)  # refused while another thread's removal is under way: look again
+                time.sleep(0.02)
+                listed = self._listed()
+            return len(first)
         return 0
+
+    def _listed(self) -> list[str]:
+        filters = {"label": f"{RUN_LABEL}={self.run}"}
+        return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

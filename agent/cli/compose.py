@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -117,7 +118,14 @@ class Session:
             raise InputError(
                 "the run has no instance to go on with", where=str(run.path), hint="start it anew: runoff solve"
             )
-        return await self._work(run, settings, await reopen_inputs(run.instance(known[0]).read("instance.json")), anew=False)
+        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
+        finished = Result.read(run.instance(known[0]))
+        if finished is None:
+            return await self._work(run, settings, inputs, anew=False)
+        self.run, self.settings, self.instance = run, settings, inputs.instance
+        self.repository, self._ledger = self._stack.enter_context(inputs.repository), Ledger(run.ledger)
+        self._progress.note("the run is finished; this is its result")
+        return finished
 
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
@@ -159,7 +167,7 @@ class Session:
             fork=self._fork,
         )
         result = await pipeline.run()
-        run.write_predictions(f"runoff ({specs.main})")
+        run.write_predictions(_system_name(specs.main))
         return result
 
     def _specs(self) -> Specs:
@@ -250,6 +258,12 @@ class Session:
             "seed": self.settings.seed,
             "versions": {**packages, "python": platform.python_version(), "platform": sys.platform},
         }
+
+
+def _system_name(spec: ModelSpec) -> str:
+    """What predictions are signed with: no path or address of this machine, and a plain folder name for the harness."""
+    model = spec.target if spec.vendor in ("anthropic", "openai") else spec.vendor
+    return "runoff-" + re.sub(r"[^\w.-]+", "-", model)
 
 
 def _same_model(recorded: str, wanted: str, key: str) -> None:

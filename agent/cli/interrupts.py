@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -22,8 +23,10 @@ from sandbox.errors import RunoffError
 T = TypeVar("T")
 
 INTERRUPTED = 130
-CLEANUP_SECONDS = 1.5
+CLEANUP_SECONDS = 1.2
 """Seconds that a cancelled command has for closing what it opened, before the process ends without it."""
+KILL_SECONDS = 10.0
+"""Seconds that killing what the sandbox runs may take on a busy machine."""
 
 
 class Interrupt:
@@ -64,6 +67,8 @@ async def _watched(command: Callable[[Interrupt], Coroutine[Any, Any, int]], int
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(command(interrupt))
 
+    killer = threading.Thread(target=_kill_quietly, args=(interrupt,), daemon=True)
+
     def stop() -> None:
         if interrupt.happened:
             os._exit(INTERRUPTED)
@@ -71,17 +76,27 @@ async def _watched(command: Callable[[Interrupt], Coroutine[Any, Any, int]], int
         errors.print(
             "interrupted" + (f"; go on with: {interrupt.hint}" if interrupt.hint else ""), highlight=False, soft_wrap=True
         )
-        loop.call_later(CLEANUP_SECONDS, _leave)
-        with contextlib.suppress(Exception):
-            interrupt.kill()
+        killer.start()
+        loop.call_later(CLEANUP_SECONDS, _leave, killer)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    return await task
+    try:
+        return await task
+    finally:
+        if interrupt.happened:
+            killer.join(KILL_SECONDS)
 
 
-def _leave() -> None:
+def _kill_quietly(interrupt: Interrupt) -> None:
+    with contextlib.suppress(Exception):
+        interrupt.kill()
+
+
+def _leave(killer: threading.Thread) -> None:
+    """End the process whatever is still closing, but not before the sandbox's processes are gone."""
+    killer.join(KILL_SECONDS)
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(INTERRUPTED)

@@ -26,6 +26,12 @@ def processes_of(marker):
     return found
 
 
+def containers_of(process):
+    """Ids of the containers, running or not, that a process has made."""
+    labelled = ["docker", "ps", "-aq", "--filter", f"label=runoff.pid={process.pid}"]
+    return subprocess.run(labelled, capture_output=True, text=True, check=True).stdout.split()
+
+
 def interrupt(process):
     """Exit code, seconds until the process was gone, standard error."""
     started = time.monotonic()
@@ -69,20 +75,20 @@ def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_
     assert code == 130, err
     assert seconds < SECONDS
     wait_until(lambda: not processes_of(marker), 5)
-    if sandbox == "docker":
-        labelled = ["docker", "ps", "-aq", "--filter", f"label=runoff.pid={process.pid}"]
-        assert subprocess.run(labelled, capture_output=True, text=True, check=True).stdout == ""
+    assert sandbox != "docker" or containers_of(process) == []
 
 
-def test_ctrl_c_during_set_up(runoff, solve_arguments, wait_until):
-    marker = f"set-up-{os.getpid()}"
-    process = runoff.start(*solve_arguments, "--setup", f"exec -a {marker} sleep 60")
+@pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
+def test_ctrl_c_during_set_up(runoff, solve_arguments, wait_until, sandbox):
+    marker = f"set-up-{os.getpid()}-{sandbox}"
+    process = runoff.start(*solve_arguments, "--sandbox", sandbox, "--setup", f"exec -a {marker} sleep 60")
     begun = lambda: [line for line in processes_of(marker) if line.startswith(marker)]  # noqa: E731
     wait_until(begun)
     code, seconds, err = interrupt(process)
     assert code == 130, err
     assert seconds < SECONDS
     wait_until(lambda: not begun(), 5)
+    assert sandbox != "docker" or containers_of(process) == []
 
 
 def test_a_kill_costs_no_answer_twice(runoff, person, solve_arguments, wait_until):

@@ -33,7 +33,16 @@ def test_show_says_why_this_patch_won(runoff, solve_arguments):
     runoff(*solve_arguments)
     code, out, _ = runoff("show", "first")
     assert code == 0
-    for said in ("3 files judged", "1 relevant", "testing 0", "editing 2", "relevance", "no-issue", "calls of unknown price", "text.lower().split()"):
+    for said in (
+        "3 files judged",
+        "1 relevant",
+        "testing 0",
+        "editing 2",
+        "relevance",
+        "no-issue",
+        "calls of unknown price",
+        "text.lower().split()",
+    ):
         assert said in " ".join(out.split()), said
     code, out, _ = runoff("show", "first", "--json")
     assert json.loads(out) == runoff.result()
@@ -47,7 +56,17 @@ def test_the_run_folder_can_be_followed_by_listing_it(runoff, solve_arguments):
         "executions.jsonl", "instance.json", "patch.diff", "result.json",
     ]  # fmt: skip
     row = json.loads((folder / "predictions.jsonl").read_text())
+    assert row["model_name_or_path"] == "runoff-manual"
     assert row["model_patch"] == (folder / row["instance_id"] / "patch.diff").read_text()
+
+
+def test_resume_of_a_finished_run_gives_its_result_and_needs_nothing(runoff, person, solve_arguments):
+    first = runoff(*solve_arguments)[1]
+    asked = len(person.answered)
+    code, out, err = runoff("resume", "first", DOCKER_HOST="unix:///nowhere")
+    assert (code, out.splitlines()[-1]) == (0, first.splitlines()[-1])
+    assert "finished" in err
+    assert len(person.answered) == asked
 
 
 def test_json_and_output(runoff, solve_arguments):
