@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -131,12 +132,17 @@ class Pipeline:
     watch: Watch = lambda event: None
     fork: bool = False
     """Where a journal holds another request than is asked for now, go on from there instead of stopping."""
+    _journals: ExitStack = field(default_factory=ExitStack)
 
     async def run(self) -> Result:
         """Run the stages and write result.json and patch.diff.
 
         Raises InfrastructureError if trajectories were parked; what is journaled is kept for the next time.
         """
+        with self._journals:
+            return await self._run()
+
+    async def _run(self) -> Result:
         stages = self.settings.stages
         context = await self.context()
         samples = await self.samples(context) if "testing" in stages else []
@@ -228,9 +234,11 @@ class Pipeline:
 
     def flow(self, stage: str, sample: int, model: Asks) -> Flow:
         """The trunk of a trajectory of this instance."""
+        journal = self.store.journal(stage, sample)
+        self._journals.callback(journal.close)
         return Flow(
             TrajectoryKey(self.instance.id, stage, sample),
-            self.store.journal(stage, sample),
+            journal,
             model=model,
             executor=self.executor,
             parts=self.parts,
