@@ -48,6 +48,7 @@ def run(command: Callable[[Interrupt], Coroutine[Any, Any, int]], errors: Consol
     except RunoffError as error:
         if interrupt.happened:
             return INTERRUPTED
+        error.hint = error.hint.replace("runoff resume RUN", interrupt.hint or "the same command")
         show(error, errors)
         return error.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
