@@ -173,7 +173,11 @@ def _statement(issue: str, stdin: TextIO) -> str:
             "the URL of an issue cannot be read yet", where=given, hint="copy its text into a file: --issue FILE"
         )
     if given == "-":
-        text, where = stdin.read(), "standard input"
+        where = "standard input"
+        try:
+            text = stdin.read()
+        except UnicodeError as error:
+            raise InputError(f"cannot read the issue: {error}", where=where, hint=hint) from None
     elif path := _file(given):
         where = str(path)
         try:

@@ -53,7 +53,9 @@ class ReplayClient:
                 f"the recording has no instance {key.instance}", where=self.spec, hint=f"it has: {', '.join(self._folders)}"
             )
         path = journal_path(folder, key.stage, key.sample)
-        journal = self._journals.setdefault(path, Journal(path))
+        if path not in self._journals:
+            self._journals[path] = Journal(path)
+        journal = self._journals[path]
         entry = journal.at(key.branch, key.sequence)
         if entry is not None and entry.kind == "ask":
             return entry

@@ -100,11 +100,21 @@ class Repository:
         return self.path.resolve().name.removesuffix(".git") or "repository"
 
     @property
+    def has_work_tree(self) -> bool:
+        """Whether there are files of the user's; a bare repository and a URL's clone have none."""
+        return work_tree(self._repo) is not None
+
+    @property
     def dirty(self) -> str:
         """What the work tree has that no commit has, such as `2 changed, 1 untracked`; empty if clean or bare."""
-        if work_tree(self._repo) is None:
+        from git import GitError
+
+        if not self.has_work_tree:
             return ""
-        states = [line[:2] for line in str(self._git.status("--porcelain")).splitlines()]
+        try:
+            states = [line[:2] for line in str(self._git.status("--porcelain")).splitlines()]
+        except GitError:  # a damaged index is the work tree's affair; files are read from the commit
+            return ""
         untracked = states.count("??")
         counts = ((len(states) - untracked, "changed"), (untracked, "untracked"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)

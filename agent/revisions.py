@@ -80,7 +80,11 @@ def open_url(url: str, revision: str, cache: Path) -> Repo:
     import git
 
     folder = cache / "repositories" / f"{name_from(url).replace('/', '__') or 'repository'}-{digest_of(url)[:12]}.git"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "make it writable, or set XDG_CACHE_HOME to another folder"
+        raise InfrastructureError(f"cannot use the cache: {error.strerror}", where=str(folder.parent), hint=hint) from error
     quiet = {"GIT_TERMINAL_PROMPT": "0"}
     with FileLock(f"{folder}.lock"):
         try:

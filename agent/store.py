@@ -77,6 +77,14 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"cannot read: {error}", where=str(path)) from error
 
 
+def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
+    """The first part of an instance that is not what it was; empty if none."""
+    if now is None:
+        return "issue"
+    plain = json.loads(json.dumps(now))  # as it would come back from the file
+    return next((name for name in held if held[name] != plain.get(name)), "")
+
+
 class Parts:
     """Request text, stored once per digest, however many requests share it."""
 
@@ -191,8 +199,11 @@ class Run:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(self.path / "manifest.json", {"format": FORMAT, "created": created, **manifest})
 
-    def check(self, manifest: Mapping[str, Any]) -> None:
-        """Raises InputError if the run is there already and has other settings than this manifest."""
+    def check(self, manifest: Mapping[str, Any], instances: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raises InputError if the run is there already, with other settings or other instances than these.
+
+        `instances`: by id, what instance.json would hold. A commit or an issue that has changed since makes another run.
+        """
         if not (self.path / "manifest.json").exists():
             return
         before, now = self.manifest()["settings"], manifest["settings"]
@@ -200,6 +211,15 @@ class Run:
             if before.get(name) != now.get(name):
                 raise InputError(
                     f"the run exists with another {name.replace('_', '-')}: {before.get(name)!r}, not {now.get(name)!r}",
+                    where=str(self.path),
+                    hint=f"runoff resume {self.name}, or choose another --run",
+                )
+
+        for identifier in self.instances():
+            held = self.instance(identifier).read("instance.json")
+            if differs := _difference(held, instances.get(identifier)):
+                raise InputError(
+                    f"the run exists with another {differs.replace('_', ' ')}",
                     where=str(self.path),
                     hint=f"runoff resume {self.name}, or choose another --run",
                 )

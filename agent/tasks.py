@@ -1,4 +1,4 @@
-"""Running coroutines side by side so that an error reaches the caller as itself, not wrapped in a group."""
+"""Running coroutines side by side without losing what those beside a failing one have paid for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order. The first error cancels the others and is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as error:
-        raise _first(error) from None
-    return [task.result() for task in tasks]
+async def all_ended(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Results in order. If some fail, the others end first, then the first error is raised, by position.
 
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    Cancelling the caller cancels them all.
+    """
+    ended = await asyncio.gather(*coroutines, return_exceptions=True)
+    errors = [one for one in ended if isinstance(one, BaseException)]
+    if errors:
+        raise next((one for one in errors if not isinstance(one, asyncio.CancelledError)), errors[0])
+    return [one for one in ended if not isinstance(one, BaseException)]

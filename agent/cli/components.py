@@ -8,8 +8,10 @@ from agent.context.candidates import CandidateRules
 from agent.context.ranking import RankingSettings
 from agent.context.relevance import RelevanceSettings
 from agent.context.stage import ContextSettings
+from agent.languages import EXTENSIONS
 from agent.llm.settings import LlmSettings
 from agent.trajectory.settings import TrajectorySettings
+from sandbox.errors import InputError
 from selection.trajectory import SelectionSettings
 
 JUDGEMENT_TOKENS = 4096
@@ -26,6 +28,9 @@ def llm_settings(settings: SolveSettings) -> LlmSettings:
 def context_settings(settings: SolveSettings) -> ContextSettings:
     """What is read, and how much of it trajectories see."""
     languages = tuple(name.strip() for name in settings.languages.split(",") if name.strip())
+    known = sorted(set(EXTENSIONS.values()))
+    if unknown := [name for name in languages if name not in known]:
+        raise InputError(f"unknown language: {', '.join(unknown)}", where="--languages", hint=f"known: {', '.join(known)}")
     return ContextSettings(
         CandidateRules(languages=languages, tests="include" if settings.with_tests else "top-level"),
         keep_from(settings.prefilter),

@@ -58,11 +58,15 @@ class Specs:
 class Session:
     """One command's run: opens what it needs, checks it, carries the instance through, and closes everything."""
 
-    def __init__(self, errors: Console, interrupt: Interrupt, *, fork: bool = False) -> None:
-        """`fork`: where a journal holds another request than is asked for now, go on from there instead of stopping."""
+    def __init__(self, errors: Console, interrupt: Interrupt, *, fork: bool = False, needs_work_tree: bool = False) -> None:
+        """`fork`: where a journal holds another request than is asked for now, go on from there instead of stopping.
+
+        `needs_work_tree`: the patch is to be applied at the end, so a repository without a work tree is refused first.
+        """
         self._errors = errors
         self._interrupt = interrupt
         self._fork = fork
+        self._needs_work_tree = needs_work_tree
         self._stack = AsyncExitStack()
         self._ledger: Ledger | None = None
         self.settings: SolveSettings
@@ -109,6 +113,8 @@ class Session:
         run = Run.find(name, runs)
         recorded = run.manifest()["settings"]
         wanted = {key: value for key, value in changes.items() if value is not None}
+        if "model" in wanted and recorded["cheap_model"] == recorded["model"]:
+            wanted.setdefault("cheap_model", wanted["model"])
         for key in ("model", "cheap_model"):
             if key in wanted:
                 _same_model(recorded[key], wanted[key], key)
@@ -116,7 +122,9 @@ class Session:
         known = run.instances()
         if len(known) != 1:
             raise InputError(
-                "the run has no instance to go on with", where=str(run.path), hint="start it anew: runoff solve"
+                f"the run has {len(known)} instances, not one to go on with",
+                where=str(run.path),
+                hint="start it anew: runoff solve",
             )
         inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
         finished = Result.read(run.instance(known[0]))
@@ -124,16 +132,23 @@ class Session:
             return await self._work(run, settings, inputs, anew=False)
         self.run, self.settings, self.instance = run, settings, inputs.instance
         self.repository, self._ledger = self._stack.enter_context(inputs.repository), Ledger(run.ledger)
+        run.write_predictions(_system_name(parse_spec(recorded["model"])))
         self._progress.note("the run is finished; this is its result")
         return finished
 
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
         self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
+        if self._needs_work_tree and not self.repository.has_work_tree:
+            raise InputError(
+                "the repository has no work tree to apply a patch to", where="--apply", hint="leave --apply out"
+            )
         if dirty := self.repository.dirty:
             self._progress.note(
                 f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used"
             )
+        context, trajectory = context_settings(settings), trajectory_settings(settings)
+        selection = selection_settings(settings)
         specs = self._specs()
         manifest = self._manifest(specs)
         existed = run.path.exists()
@@ -141,7 +156,7 @@ class Session:
         if not existed:
             self._stack.callback(_remove_if_unused, run.path)
         if anew:
-            run.check(manifest)
+            run.check(manifest, {self.instance.id: inputs.to_json()})
         models = await self._models(specs)
         executor = await self._executor()
         run.begin(manifest)
@@ -155,13 +170,13 @@ class Session:
             executor,
             self.store,
             run.parts,
-            RunOff(selection_settings(settings)),
+            RunOff(selection),
             PipelineSettings(
                 settings.samples,
                 tuple(settings.stages.split(",")),
                 settings.baseline_repeats,
-                context_settings(settings),
-                trajectory_settings(settings),
+                context,
+                trajectory,
             ),
             self._progress,
             fork=self._fork,

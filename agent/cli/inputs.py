@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,6 +56,12 @@ def _open_inputs(settings: SolveSettings) -> Inputs:
             "no repository is named",
             where="--repo",
             hint="runoff solve --repo . --issue issue.md, or --instance ID --dataset SOURCE",
+        )
+    if re.match(r"\w+://[^/@]*:[^/@]*@", settings.repo):
+        raise InputError(
+            "a repository's URL is written to files and must not hold a password",
+            where="--repo",
+            hint="use ssh, or git's credential helper, and leave the password out of the URL",
         )
     if not settings.issue:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ class Progress:
         self._cost = cost
         self._status: Status | None = None
         self._shown: dict[str, int] = {}
+        self._line, self._added_up = "", 0.0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -36,7 +38,7 @@ class Progress:
         """Show an event. In a pipe, a counted stage is shown at each tenth only."""
         count = f" {event.done}/{event.total}" if event.total else ""
         if self._status is not None:
-            self._status.update(f"[bold]{event.stage}[/]{count} {escape(event.text)}  [dim]{escape(self._cost())}[/]")
+            self._status.update(f"[bold]{event.stage}[/]{count} {escape(event.text)}  [dim]{escape(self._spent())}[/]")
             if event.passing:
                 return
         elif event.passing and not self._due(event):
@@ -46,6 +48,12 @@ class Progress:
     def note(self, text: str) -> None:
         """A line that belongs to no stage: a warning, a retry."""
         self._console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
+
+    def _spent(self) -> str:
+        """The cost line, made anew at most once a second: it adds up the whole ledger."""
+        if time.monotonic() - self._added_up >= 1.0:
+            self._line, self._added_up = self._cost(), time.monotonic()
+        return self._line
 
     def _due(self, event: Event) -> bool:
         tenth = event.done * 10 // event.total

@@ -46,7 +46,9 @@ def command(
             return print_settings(resolved)
         if dry:
             return await dry_run.command(resolved.settings, as_json=as_json)
-        async with Session(errors, interrupt) as session:
+        if output is not None and output.is_dir():
+            raise InputError("--output is a folder", where=str(output), hint="name a file, such as --output won.diff")
+        async with Session(errors, interrupt, needs_work_tree=apply) as session:
             result = await session.solve(resolved.settings)
             return deliver(session, result, output=output, apply=apply, as_json=as_json)
 
@@ -69,12 +71,12 @@ def deliver(session: Session, result: Result, *, output: Path | None, apply: boo
     if output is not None:
         write_text(output, result.patch.diff)
         place = output
-    if apply:
-        put_on_work_tree(session.repository, folder / "patch.diff")
     if as_json:
         typer.echo(json.dumps({**result.to_json(), "run": str(session.run.path), "patch_file": str(place)}, indent=1))
     else:
         typer.echo(f"won: {result.reason}\n{session.spending()}\nwhy: runoff show {session.run.name}\npatch: {place}")
+    if apply:
+        put_on_work_tree(session.repository, folder / "patch.diff")
     return 0
 
 
@@ -83,10 +85,6 @@ def put_on_work_tree(repository: Repository, patch: Path) -> None:
     from git import GitCommandError, Repo
 
     with Repo(repository.path) as repo:
-        if repo.bare:
-            raise InputError(
-                "the repository has no work tree to apply to", where=repository.where, hint=f"git apply {patch}"
-            )
         try:
             repo.git.apply("--check", str(patch.resolve()))
             repo.git.apply(str(patch.resolve()))

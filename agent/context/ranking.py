@@ -124,7 +124,7 @@ def _lists(text: str) -> Iterator[list[str]]:
 def _literal(text: str) -> list[str] | None:
     try:
         return _names(ast.literal_eval(text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 
 

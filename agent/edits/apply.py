@@ -154,7 +154,7 @@ class _Work:
                 case Region() as region:
                     regions.append(region)
                 case Miss() as miss:
-                    others = [other for other in self._seen or () if self._tree.entry(other)]
+                    others = [other for other in sorted(self._seen or ()) if self._tree.entry(other)]
                     read = lambda other: self._tree.decode(other).text  # noqa: E731  used in the next line alone
                     self.faults.append(miss_fault(edit, miss, original, others=others, read=read))
         clashes = overlaps(path, regions)

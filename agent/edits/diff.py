@@ -68,7 +68,10 @@ def _git(root: Path, arguments: list[str], given: bytes = b"") -> bytes:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env = {**kept, "GIT_DIR": str(root), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     command = ["git", "-c", "core.quotePath=false", "-c", "core.fsync=none", *arguments]  # the scratch need not last
-    done = subprocess.run(command, cwd=root, env=env, input=given, capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=root, env=env, input=given, capture_output=True, check=False)
+    except OSError as error:
+        raise InfrastructureError(f"git cannot be run: {error}", where=str(root), hint="install git; df -h /tmp") from error
     if done.returncode:
         message = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = message[-1] if message else f"exit {done.returncode}"

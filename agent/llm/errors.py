@@ -2,7 +2,9 @@
 
 ContextExceeded        the prompt does not fit the model: a fact about the request, journaled like a reply
 InputError (exit 2)
-+-- NoKey, WrongKey, UnknownModel, RequestRefused (the server calls the request itself bad)
++-- NoKey, WrongKey, UnknownModel
+    +-- RequestRefused     the server calls the request itself bad
+    |   +-- Declined       its policy does not let it answer
 InfrastructureError (exit 4)
 +-- ServerUnavailable  gave up after the retries: down, overloaded, rate limited, garbled
 """
@@ -37,6 +39,10 @@ class UnknownModel(InputError):
 
 class RequestRefused(InputError):
     """The server says that the request is malformed; sending it again would not help."""
+
+
+class Declined(RequestRefused):
+    """The server's policy declines this very request; `Model` turns it into a reply that is a refusal."""
 
 
 class ServerUnavailable(InfrastructureError):

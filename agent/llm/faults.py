@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from agent.llm.errors import ContextExceeded, RequestRefused, ServerUnavailable, UnknownModel, WrongKey
+from agent.llm.errors import ContextExceeded, Declined, RequestRefused, ServerUnavailable, UnknownModel, WrongKey
 from agent.llm.messages import Usage
 from sandbox.errors import RunoffError
 
@@ -100,6 +100,7 @@ _PROMPTS = (
 _MALFORMED = re.compile(
     r"json\.exception|parse error|failed to parse|unsupported content|must be (?:a|an|of)\b", re.IGNORECASE
 )
+_POLICY = re.compile(r"content[ _-]?(filter|polic|management)|invalid_prompt|usage polic", re.IGNORECASE)
 _NO_CREDIT = re.compile(
     r"insufficient_quota|billing_error|credit balance|spend limit|exceeded your current quota", re.IGNORECASE
 )
@@ -173,6 +174,8 @@ def _refusal(status: int, complaint: Complaint, said: str, where: str) -> Runoff
         case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED:
             hint = "the base URL of an OpenAI-compatible server mostly ends in /v1"
             return RequestRefused(f"the server has no such address: {said}", where=where, hint=hint)
+        case _ if _POLICY.search(f"{complaint.code} {complaint.kind} {complaint.message}"):
+            return Declined(f"the server's policy declines the request: {said}", where=where)
         case _:
             hint = "see --show-settings; another --model may take it"
             return RequestRefused(f"the server refuses the request ({status}): {said}", where=where, hint=hint)

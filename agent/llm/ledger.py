@@ -201,6 +201,7 @@ class Ledger:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
         except OSError as error:
+            self.close()  # the next line cuts off what was written of this one
             raise StoreError(
                 f"cannot write the ledger: {error.strerror}", where=str(self.path), hint="make room, then: runoff resume RUN"
             ) from error

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.llm.client import CallKey, Client
+from agent.llm.errors import Declined
 from agent.llm.faults import ContextFilled
 from agent.llm.ledger import Ledger
 from agent.llm.limiter import Limiter
-from agent.llm.messages import Reply, Request, Usage
+from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.prices import Price
 from agent.llm.primer import Primer
 from agent.llm.retry import GaveUp, Repeat, RetryLimits, with_retries
@@ -64,6 +65,9 @@ class Model:
             except ContextFilled as error:
                 call.settle(error.usage, self._dollars(error.usage), "context")
                 raise
+            except Declined as error:
+                call.settle(Usage(), None, StopReason.REFUSAL)
+                return Reply(error.message, model=self.client.spec, stop_reason=StopReason.REFUSAL, seconds=call.seconds)
             except RunoffError as error:
                 self._ledger.fail(call.number, str(error), may_be_billed=isinstance(error, GaveUp) and error.may_be_billed)
                 raise

@@ -1,7 +1,8 @@
 """Lets the first request of a shared prompt prefix go alone, so that the others find it in the server's cache.
 
 Ten samples that start together would each pay for the same prefix, since none has been cached yet. So the first one
-goes ahead and the rest wait until it has returned; if it fails, the next one becomes the first.
+goes ahead and the rest wait until it has returned. If it fails they go together: a server that is down is not waited
+for by one after the other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Primer:
         self._lifetime = lifetime
         self._used: dict[str, float] = {}
         self._first: dict[str, asyncio.Lock] = {}
+        self._failed: set[str] = set()
 
     @asynccontextmanager
     async def turn(self, prefix: str) -> AsyncIterator[None]:
@@ -32,11 +34,16 @@ class Primer:
             return
         if not self._is_warm(prefix):
             async with self._first.setdefault(prefix, asyncio.Lock()):
-                if not self._is_warm(prefix):  # still: nobody who went before has returned well
+                if not self._is_warm(prefix) and prefix not in self._failed:
+                    self._failed.add(prefix)  # until it has returned well
                     yield
-                    self._used[prefix] = time.monotonic()
+                    self._succeed(prefix)
                     return
         yield
+        self._succeed(prefix)
+
+    def _succeed(self, prefix: str) -> None:
+        self._failed.discard(prefix)
         self._used[prefix] = time.monotonic()
 
     def _is_warm(self, prefix: str) -> bool:

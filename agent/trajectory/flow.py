@@ -71,7 +71,7 @@ class Flow:
         fork: bool = False,
         branch: str = "",
     ) -> None:
-        """`fork`: where the journal holds another request, set it aside and go on instead of stopping."""
+        """`fork`: where the journal holds another request, let go of the rest of that branch instead of stopping."""
         self.key = key
         self.branch = branch
         self.journal = journal
@@ -191,7 +191,6 @@ class Flow:
 
     def _note(self, step: str, sequence: int, error: InfrastructureError) -> None:
         self.journal.note(
-            "note",
             branch=self.branch,
             sequence=sequence,
             step=step,

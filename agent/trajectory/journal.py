@@ -1,7 +1,8 @@
 """A trajectory's journal: a JSONL file with one line for each effect, which is log, record and transcript at once.
 
-Lines are of four kinds. `ask` and `run` are effects: they carry branch, sequence, step, digests of the request by
-named part, and the result. `note` (a fault of the infrastructure) and `outcome` are for readers; replay skips them.
+Lines are of five kinds: `start` (which trajectory, which format), `ask` and `run` (effects: branch, sequence, step,
+digests of the request by named part, the result), `fork` (effects of a branch from here on no longer count) and `note`
+(a fault of the infrastructure; replay skips it).
 One fsync an effect; a torn last line is dropped. What reached a journal is never paid for again.
 """
 
@@ -88,6 +89,8 @@ class Journal:
         self._entries: dict[tuple[str, int], Entry] = {}
         self._file: int | None = None
         for line in read_lines(path):
+            if line["kind"] == "fork":
+                self._drop(line["branch"], line["sequence"])
             if line["kind"] in ("ask", "run"):
                 entry = Entry(
                     line["kind"],
@@ -129,25 +132,21 @@ class Journal:
         self._write(entry.line())
         self._entries[entry.branch, entry.sequence] = entry
 
-    def note(self, kind: Literal["note", "outcome"], **fields: Any) -> None:
+    def note(self, **fields: Any) -> None:
         """Write a line for readers; replay skips it."""
-        self._write({"kind": kind, **fields})
+        self._write({"kind": "note", **fields})
 
-    def fork(self, branch: str, sequence: int) -> Path:
-        """Set the journal aside and start a new one with the effects before (branch, sequence) on that branch.
+    def fork(self, branch: str, sequence: int) -> None:
+        """Let go of the effects from (branch, sequence) on, on that branch; they stay in the file for readers.
 
-        Effects of other branches are kept. Returns where the old journal went.
+        The line that says so is written like an effect, so a kill loses neither the old effects nor the new.
         """
-        self.close()
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.stem}.fork-{number}{self.path.suffix}")).exists():
-            number += 1
-        self.path.rename(aside)
-        kept = [entry for entry in self._entries.values() if entry.branch != branch or entry.sequence < sequence]
-        self._entries.clear()
-        for entry in kept:
-            self.append(entry)
-        return aside
+        self._write({"kind": "fork", "branch": branch, "sequence": sequence})
+        self._drop(branch, sequence)
+
+    def _drop(self, branch: str, sequence: int) -> None:
+        for place in [(name, number) for name, number in self._entries if name == branch and number >= sequence]:
+            del self._entries[place]
 
     def close(self) -> None:
         """Close the file; an append opens it again."""
@@ -156,7 +155,7 @@ class Journal:
             self._file = None
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+        data = (json.dumps(line) + "\n").encode("ascii")
         try:
             if self._file is None:
                 self._file = self._open()
@@ -165,6 +164,7 @@ class Journal:
                 written += os.write(self._file, data[written:])
             os.fsync(self._file)
         except OSError as error:
+            self.close()  # the next append cuts off what was written of this line
             raise StoreError(
                 f"cannot write a journal: {error.strerror}", where=str(self.path), hint="make room, then: runoff resume RUN"
             ) from error
@@ -179,5 +179,5 @@ class Journal:
         end = os.lseek(handle, 0, os.SEEK_END)
         if end == 0:
             first = {"kind": "start", "format": FORMAT, **self._header}
-            os.write(handle, (json.dumps(first, ensure_ascii=False) + "\n").encode())
+            os.write(handle, (json.dumps(first) + "\n").encode("ascii"))
         return handle

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agent.context.packing import Context, render_files
 from agent.instances import Instance
 from agent.repository import Repository
-from agent.tasks import together
+from agent.tasks import all_ended
 from agent.trajectory.edit_form import choose
 from agent.trajectory.editing import Desk, run_editing
 from agent.trajectory.flow import Flow
@@ -55,7 +55,8 @@ async def draft_samples(
 ) -> list[Sample | Parked]:
     """Run all samples side by side. `flow(stage, number)` opens a trajectory; `model` suits the edit form to it.
 
-    A fault of the infrastructure parks the sample that it hit; the others go on.
+    A fault of the infrastructure parks the sample that it hit; the others go on. Any other error is raised once the
+    other samples have ended, so that what they paid for is journaled.
     """
     files = render_files(context)
     desk = Desk(instance, repository, context, files, choose(settings.edit_format, model, context))
@@ -67,6 +68,9 @@ async def draft_samples(
         except InfrastructureError as error:
             tests[number].set_result(_park(error, f"testing sample {number}", tell))
             return
+        except BaseException:
+            tests[number].cancel()  # those that wait for it end too
+            raise
         tell("testing", f"sample {number}: {_told(draft)}")
         tests[number].set_result(draft)
 
@@ -86,7 +90,7 @@ async def draft_samples(
         await test(number)
         return await edit_it(number)
 
-    return await together([both(number) for number in range(count)])
+    return await all_ended([both(number) for number in range(count)])
 
 
 def _first_that_reproduces(tests: list[ScriptDraft | Parked]) -> TriedScript | None:

@@ -20,8 +20,8 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
     """Run one testing trajectory.
 
     `files` is the packed context as text, for `testing_context = "files"`. Returns the last script, whether or not it
-    reproduces the issue. A model that sends the same script again is stuck: it gets a fresh conversation. Raises what
-    the client and the sandbox raise for faults of the infrastructure.
+    reproduces the issue. A model that sends the same script again stands by it if that reproduces, and else is stuck
+    and gets a fresh conversation. Raises what the client and the sandbox raise for faults of the infrastructure.
     """
     shown = files if settings.testing_context == "files" else ""
     step = render("testing_draft", language=settings.language, title=instance.title, files=bool(shown))
@@ -37,6 +37,8 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
         allowed: tuple[Tag, ...] = ("test", "done") if tried and tried.reproduces else ("test",)
         match parse(reply, allowed, settings.language):
             case Approve():
+                return ScriptDraft(Outcome.DONE, turn + 1, tried)
+            case NewScript(script) if tried and script == tried.script and tried.reproduces:
                 return ScriptDraft(Outcome.DONE, turn + 1, tried)
             case NewScript(script) if tried and script == tried.script:
                 talk.restart()

@@ -48,10 +48,10 @@ def test_parts_are_stored_once_per_digest(tmp_path):
 
 
 def test_manifest_of_the_same_settings_is_taken_up_again(run):
-    run.check({"settings": {"samples": 3}})
+    run.check({"settings": {"samples": 3}}, {})
     run.begin({"settings": {"samples": 3, "workers": 2}})
     created = run.manifest()["created"]
-    run.check({"settings": {"samples": 3, "workers": 8}})
+    run.check({"settings": {"samples": 3, "workers": 8}}, {})
     run.begin({"settings": {"samples": 3, "workers": 8}})
     assert run.manifest() == {"format": 1, "created": created, "settings": {"samples": 3, "workers": 2}}
 
@@ -59,8 +59,20 @@ def test_manifest_of_the_same_settings_is_taken_up_again(run):
 def test_other_settings_are_refused_by_name(run):
     run.begin({"settings": {"samples": 3, "context_tokens": 5}})
     with pytest.raises(InputError, match=r"another context-tokens: 5, not 6") as caught:
-        run.check({"settings": {"samples": 3, "context_tokens": 6}})
+        run.check({"settings": {"samples": 3, "context_tokens": 6}}, {})
     assert "runoff resume first" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [({"other": {"base_commit": "a"}}, "another issue"), ({"one": {"base_commit": "b"}}, "another base commit")],
+)
+def test_another_instance_or_commit_is_refused(run, now, says):
+    run.begin({"settings": {}})
+    run.instance("one").write("instance.json", {"base_commit": "a"})
+    run.check({"settings": {}}, {"one": {"base_commit": "a"}})
+    with pytest.raises(InputError, match=says):
+        run.check({"settings": {}}, now)
 
 
 def test_another_format_is_refused(run):

@@ -145,6 +145,40 @@ def test_run_of_other_settings(runoff, solve_arguments):
     assert "another turns: 8, not 3" in err
 
 
+def test_run_of_another_commit(runoff, solve_arguments, repository, git):
+    assert runoff(*solve_arguments, "--stages", "context")[0] == 0
+    (repository / "texttools" / "wrap.py").write_text("def wrap(text, width):\n    return [text]\n")
+    git(repository, "commit", "-qam", "later")
+    code, _, err = runoff(*solve_arguments, "--stages", "context")
+    assert code == 2
+    assert "another base commit" in err
+
+
+def test_unknown_prefilter_and_language(refused, solve_arguments):
+    assert refused(*solve_arguments, "--prefilter", "words:3")[0] == 2
+    assert "pythn" in refused(*solve_arguments, "--languages", "pythn")[1]
+
+
+def test_password_in_a_repositorys_url(refused, solve_arguments):
+    code, said = refused(*change(solve_arguments, repo="https://me:s3cret@example.org/x.git"))
+    assert code == 2
+    assert "s3cret" not in said
+
+
+def test_apply_without_a_work_tree(refused, solve_arguments, repository, git):
+    bare = repository.with_name("bare.git")
+    git(repository.parent, "clone", "-q", "--bare", repository, bare)
+    code, said = refused(*change(solve_arguments, repo=bare), "--apply")
+    assert code == 2
+    assert "no work tree" in said
+
+
+def test_output_that_is_a_folder(refused, solve_arguments, tmp_path):
+    code, said = refused(*solve_arguments, "--output", tmp_path)
+    assert code == 2
+    assert "folder" in said
+
+
 def test_replay_of_nothing(refused, solve_arguments):
     code, _ = refused(*change(solve_arguments, model="replay:nowhere"))
     assert code == 2

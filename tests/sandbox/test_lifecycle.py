@@ -81,12 +81,11 @@ async def test_environment_is_cached_by_content(
     clone = tmp_path / "clone.git"
     await asyncio.to_thread(shutil.copytree, repository.path / ".git", clone)
     lines: list[str] = []
-    started = time.monotonic()
     again = await sandbox.build(EnvironmentSpec(repository.base[:10], clone, variables=environment.variables), lines.append)
-    assert time.monotonic() - started < 2
     assert again == environment
     await asyncio.sleep(0)
-    assert any("cached" in line for line in lines)
+    assert len(lines) == 1
+    assert "cached" in lines[0]
 
 
 @pytest.mark.slow

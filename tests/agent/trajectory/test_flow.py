@@ -155,4 +155,8 @@ async def test_fork_goes_on_from_where_the_request_differs(tmp_path):
     await forked.ask("draft", request("one"))
     assert (await forked.ask("revise", request("another"))).text == "ANOTHER"
     assert len(model.keys) == 3
-    assert (tmp_path / "2.fork-1.jsonl").exists()
+    again = flow(tmp_path, None)
+    await again.ask("draft", request("one"))
+    assert (await again.ask("revise", request("another"))).text == "ANOTHER"
+    with pytest.raises(AttributeError):  # there is no model: what the fork left behind is gone
+        await again.ask("revise", request("two 4"))

@@ -1,6 +1,7 @@
 """The journal: what is written is found again, damage is told apart from a torn end."""
 
 import json
+import os
 
 import pytest
 
@@ -97,22 +98,42 @@ def test_a_part_that_is_gone_is_a_mismatch_too(path):
 def test_notes_are_written_and_not_replayed(path):
     journal = Journal(path)
     journal.append(entry(0))
-    journal.note("note", cause="rate limit")
+    journal.note(cause="rate limit")
     journal.close()
     assert json.loads(path.read_text().splitlines()[-1]) == {"kind": "note", "cause": "rate limit"}
     assert len(Journal(path)) == 1
 
 
-def test_fork_keeps_the_prefix_and_sets_the_old_journal_aside(path):
+def test_fork_lets_go_of_the_rest_of_one_branch(path):
     journal = Journal(path, {"stage": "testing"})
     for sequence in range(3):
         journal.append(entry(sequence))
-    aside = journal.fork("", 1)
+    journal.append(entry(1, branch="other"))
+    journal.fork("", 1)
     journal.append(entry(1, issue="new"))
     journal.close()
-    assert aside.name == "3.fork-1.jsonl"
-    assert len(Journal(aside)) == 3
-    assert [item.parts for item in Journal(path).entries()] == [{"issue": "a"}, {"issue": "new"}]
+    left = [(item.branch, item.sequence, item.parts["issue"]) for item in Journal(path).entries()]
+    assert sorted(left) == [("", 0, "a"), ("", 1, "new"), ("other", 1, "a")]
+    assert len(path.read_text().splitlines()) == 1 + 3 + 1 + 1 + 1
+
+
+def test_a_failed_write_leaves_a_journal_that_can_be_written_again(path, monkeypatch):
+    journal = Journal(path)
+    journal.append(entry(0))
+    real = os.write
+
+    def full(handle, data):
+        if len(data) > 10:
+            return real(handle, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", lambda handle, data: full(handle, data[:20]))
+    with pytest.raises(StoreError, match="No space left"):
+        journal.append(entry(1))
+    monkeypatch.undo()
+    journal.append(entry(2))
+    journal.close()
+    assert [item.sequence for item in Journal(path).entries()] == [0, 2]
 
 
 def test_a_place_that_cannot_be_written_is_a_store_error(path):
