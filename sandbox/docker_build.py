@@ -33,6 +33,7 @@ class Builder:
 
     def build(self, spec: EnvironmentSpec) -> Environment:
         """As `sandbox.api.Sandbox.build`."""
+        self._engine.prune()
         base = images.ensure(self._engine.client, spec.image or images.BASE)
         commit = history.commit_id(spec.repository, spec.base_commit) if spec.repository else spec.base_commit
         key = recipe.key_of(spec, commit, base.id)
@@ -51,7 +52,6 @@ class Builder:
         return image if image is not None and image.labels.get(KEY_LABEL) == key else None
 
     def _make(self, spec: EnvironmentSpec, commit: str, base: Any, key: str) -> Any:
-        self._engine.prune()
         self._log(f"building {REPOSITORY}:{key[:12]} from {spec.image or images.BASE}")
         try:
             container = self._engine.create(base.id, self._stop, self._settings())

@@ -136,8 +136,12 @@ class DockerSandbox:
     def _read(self, ending: Ending, environment: Environment) -> Execution:
         if ending.status == NO_PYTHON and not ending.answer:
             raise EnvironmentBuildError("the image has no Python that could run a job", where=environment.location[:19])
-        if not ending.answer and (ending.oom or ending.status == KILLED):
+        if not ending.answer and ending.oom:
             return ended_by("memory", ending.seconds)
+        if not ending.answer and ending.status == KILLED:
+            raise SandboxError(
+                "the container was killed from outside", where=environment.location[:19], hint="runoff resume RUN"
+            )
         return execution_of(ending.answer, ending.diagnosis, "Docker engine")
 
     def _path(self, environment: Environment) -> str:

@@ -113,6 +113,7 @@ class Engine:
                 user="0:0",
                 working_dir="/",
                 log_config=docker.types.LogConfig(type="json-file"),
+                use_config_proxy=False,  # the user's proxies would become part of the image
                 **settings,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sandbox.api import Environment, Execution, Limits, Sandbox, Script, Verdict
@@ -9,9 +10,11 @@ from sandbox.errors import EnvironmentBuildError
 
 LAST_LINES = 15
 HINT = "correct --setup or --image, then: runoff doctor"
-PYTHON = Script("import sys\nprint('python', *sys.version_info[:3])\n")
+PYTHON = Script("import sys\nprint('runoff-python: %d.%d.%d' % sys.version_info[:3])\n")
 TREE = Script(
-    "git rev-parse HEAD && git status --porcelain --untracked-files=no && touch .runoff-writable && rm .runoff-writable\n",
+    "head=$(git rev-parse HEAD) && changed=$(git status --porcelain --untracked-files=no) || exit 1\n"
+    'echo "runoff-head: $head" && echo "runoff-changed: $(printf \'%s\' "$changed" | grep -c ^)"\n'
+    "touch .runoff-writable && rm .runoff-writable\n",
     "bash",
 )
 
@@ -48,16 +51,22 @@ async def check_baseline(
     """
     python = _healthy(await sandbox.execute(environment, PYTHON, None, limits), "a Python script", environment)
     tree = _healthy(await sandbox.execute(environment, TREE, None, limits), "a bash script in the tree", environment)
-    head, *changed = tree.output.splitlines()
-    if base_commit and (head != base_commit or changed):
-        found = f"{len(changed)} tracked files differ from {base_commit[:12]}" if changed else f"the tree is at {head[:12]}"
+    head, changed = _said(tree, "head"), _said(tree, "changed")
+    if base_commit and (head != base_commit or changed != "0"):
+        found = f"the tree is at {head[:12]}" if head != base_commit else f"{changed} tracked files differ from {head[:12]}"
         raise EnvironmentBuildError(f"the tree is not at the base commit: {found}", where=environment.location, hint=HINT)
-    version = python.output.removeprefix("python ").strip().replace(" ", ".")
+    version = _said(python, "python")
     if not test_command:
         return Baseline(version)
     tests = await sandbox.execute(environment, Script(test_command, "bash"), None, limits)
     ended = -9 if tests.exit_code is None or tests.limit not in (None, "output") else tests.exit_code
     return Baseline(version, ended, "\n".join(tests.output.splitlines()[-LAST_LINES:]))
+
+
+def _said(execution: Execution, name: str) -> str:
+    """What a probe printed under a name; around it may stand warnings of the interpreter."""
+    found = re.search(rf"^runoff-{name}: (.*)$", execution.output, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def _healthy(execution: Execution, what: str, environment: Environment) -> Execution:

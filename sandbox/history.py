@@ -17,7 +17,8 @@ from sandbox.errors import EnvironmentBuildError, SandboxError
 COPY_HISTORY = r"""
 set -eu
 source=$1 base=$2 fresh=$3
-git init -q --bare --template= "$fresh"
+format=$(git --git-dir="$source" rev-parse --show-object-format)
+git init -q --bare --template= --object-format="$format" "$fresh"
 list() { git --git-dir="$source" for-each-ref --merged="$base" --format='%(objectname) %(refname)' refs/tags; }
 tags=$(list)
 { echo "$base"; echo "$tags" | cut -d' ' -f1; } | sed '/^$/d' |

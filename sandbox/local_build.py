@@ -78,6 +78,15 @@ def interpreter(command: str) -> Interpreter:
     return Interpreter(held["executable"], tuple(sorted(outside)), f"{held['version']} {held['machine']}")
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder whatever its permissions: set-ups leave caches read-only. One that is gone is fine."""
+    for place, directories, _ in os.walk(folder):
+        for name in directories:
+            if not Path(place, name).is_symlink():
+                Path(place, name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Builder:
     """Builds one environment; on a thread of its own."""
 
@@ -101,6 +110,8 @@ class Builder:
             self._log(f"environment {key[:12]} is cached")
         else:
             with FileLock(cache_directory() / "locks" / f"{location.name}.lock"):
+                for left in location.parent.glob(f".{location.name}-*"):
+                    remove_tree(left)  # of a build that was killed: the lock is ours
                 if not location.is_dir():
                     self._make(spec, commit, python, location)
         return Environment(key, "local", str(location), dict(spec.variables), spec.network)
@@ -120,13 +131,13 @@ class Builder:
             for note in recipe.notes(execution):
                 self._log(note)
             built = recipe.outcome(execution, str(spec.repository))
-            shutil.rmtree(draft / "tmp")
+            remove_tree(draft / "tmp")
             (draft / "built.json").write_text(json.dumps(asdict(Built(built.path, python.prefixes))))
             draft.rename(location)
         except OSError as error:
             raise SandboxError(f"the cache cannot be written: {error}", where=str(draft), hint="df -h") from error
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_tree(draft)
 
     def _give_away(self, draft: Path) -> None:
         if not self._uid:

@@ -90,7 +90,7 @@ class LocalSandbox:
         who = f"as user {self._uid}, who owns nothing else" if self._uid else "as this user, in a user namespace"
         weaker = []
         if "memory" not in bounded:
-            weaker.append("memory is watched twenty times a second rather than bounded, as no cgroup is writable")
+            weaker.append("resident memory is watched twenty times a second rather than bounded, as no cgroup is writable")
         if "pids" not in bounded and self._uid:
             weaker.append("processes are counted twenty times a second rather than bounded, as no cgroup is writable")
         text = f"local: namespaces and a constructed root, {who}; no network, no capabilities, disk bounded by a tmpfs"
@@ -215,6 +215,7 @@ class LocalSandbox:
         """The part of a plan that bounds an execution."""
         bounded = set(group.directories) if group else set()
         job["watch_memory"] = "memory" not in bounded
+        job["file_mb"] = limits.disk_mb  # files that only exist in memory included
         if "pids" not in bounded and not self._uid:
             job["rlimit_processes"] = limits.processes + 3  # counted within the user namespace
         return {

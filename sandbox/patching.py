@@ -11,9 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-MODE = re.compile(r"(?:new file mode|new mode|old mode|deleted file mode) (\d{6})|index [0-9a-f]+\.\.[0-9a-f]+ (\d{6})")
+HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", re.ASCII)
+MODE = re.compile(
+    r"(?:new file mode|new mode|old mode|deleted file mode)\s+0*(\d+)|index\s+[0-9a-f]+\.\.[0-9a-f]+\s+0*(\d+)", re.ASCII
+)
+"""As leniently as git reads them: leading zeros and trailing blanks count for nothing."""
 MODES = {"120000": "it makes or changes a symbolic link", "160000": "it makes or changes a submodule"}
+PLAIN_MODES = ("100644", "100755", "100664")
+OTHER_FORMATS = ("*** ", "Index:", "Prereq:")
+"""Headers of context diffs and the like, which `patch` would read and this check would not."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -23,19 +29,23 @@ def check(patch: str) -> str:
         return "the patch is empty"
     if "\0" in patch:
         return "the patch holds a NUL character"
-    seen = False
-    for line in header_lines(patch):
-        if line.startswith(("GIT binary patch", "Binary files ")):
-            return "it changes a binary file"
-        if mode := MODE.fullmatch(line):
-            if reason := MODES.get(mode[1] or mode[2]):
-                return reason
-            continue
-        for path in paths_in(line):
-            seen = True
-            if reason := path_fault(path):
-                return f"{reason}: {path}"
-    return "" if seen else "it is not a diff: no file header was found"
+    headers = list(header_lines(patch))
+    if reason := next(filter(None, map(line_fault, headers)), ""):
+        return reason
+    return "" if any(map(paths_in, headers)) else "it is not a diff: no file header was found"
+
+
+def line_fault(line: str) -> str:
+    """What is wrong with a header line; empty if nothing is."""
+    if line.startswith(("GIT binary patch", "Binary files ")):
+        return "it changes a binary file"
+    if line.startswith(OTHER_FORMATS):
+        return "it is not a unified diff as git writes it"
+    if mode := MODE.match(line):
+        number = mode[1] or mode[2]
+        return "" if number in PLAIN_MODES else MODES.get(number, f"it sets the file mode {number}")
+    faults = (f"{reason}: {path}" for path in paths_in(line) if (reason := path_fault(path)))
+    return next(faults, "")
 
 
 def header_lines(patch: str) -> Iterator[str]:

@@ -24,8 +24,9 @@ Log = Callable[[str], None]
 
 _FRAME = r"""
 set -u
-cd {workdir} 2>/dev/null || {{ echo 'runoff-fault: there is no {workdir} in the image'; exit 90; }}
-fault() {{ echo "runoff-fault: $1"; exit 90; }}
+say() {{ printf '\n%s\n' "runoff-$1"; }}  # on a line of its own, whatever set-up printed last
+fault() {{ say "fault: $1"; exit 90; }}
+cd {workdir} 2>/dev/null || fault 'there is no {workdir} in the image'
 own_git() {{ git -c safe.directory={workdir} -c core.hooksPath=/dev/null "$@"; }}
 base={base}
 command -v git > /dev/null || fault 'git is not installed in the image'
@@ -33,14 +34,14 @@ own_git rev-parse --verify -q "$base^{{commit}}" > /dev/null || fault "commit $b
 if [ "$(id -u)" = 0 ] && [ -n "$(find {workdir} ! -user 0 -print -quit)" ]; then chown -R 0:0 {workdir}; fi
 {prepare}
 export PATH
-bash -eo pipefail -c {setup} || {{ code=$?; echo "runoff-setup: $code"; exit 91; }}
+bash -eo pipefail -c {setup} || {{ code=$?; say "setup: $code"; exit 91; }}
 cd {workdir}
 {after}
-own_git diff --quiet HEAD -- || {{ echo 'runoff-note: set-up changed tracked files; they are put back'; }}
+own_git diff --quiet HEAD -- || say 'note: set-up changed tracked files; they are put back'
 own_git reset -q --hard "$base" || fault 'the tree cannot be put back to the base commit'
 [ "$(own_git rev-parse HEAD)" = "$base" ] || fault 'set-up moved HEAD away from the base commit'
 rm -rf "$HOME" /tmp/pip-* 2>/dev/null
-echo "runoff-path: $PATH"
+say "path: $PATH"
 """
 _VENV = r"""
 command -v {python} > /dev/null || fault {missing}
@@ -105,8 +106,9 @@ def outcome(execution: Execution, where: str) -> Built:
     """What the build says. Raises EnvironmentBuildError with the last lines of the output if it failed."""
     lines = [line for line in execution.output.splitlines() if line.strip()]
     tail = "\n".join(line for line in lines[-LAST_LINES:] if not line.startswith("runoff-"))
-    if execution.exit_code == 0 and lines and lines[-1].startswith("runoff-path: "):
-        path = lines[-1].removeprefix("runoff-path: ")
+    paths = re.findall(r"^runoff-path: (.+)$", execution.output, re.MULTILINE)
+    if execution.exit_code == 0 and paths:
+        path = paths[-1]
         conda = {"CONDA_PREFIX": CONDA, "CONDA_DEFAULT_ENV": "testbed"} if path.startswith(CONDA) else {}
         return Built(path, conda)
     if execution.timed_out:

@@ -179,7 +179,7 @@ def apply_patch(diff: str, workdir: str) -> str:
         # Named outright, so that git asks no questions about the owner of the directory.
         environment.update(GIT_DIR=os.path.join(workdir, ".git"), GIT_WORK_TREE=workdir)
     git = ["git"] + GIT_OPTIONS + ["apply", "--whitespace=nowarn"]
-    loose = ["patch", "-p1", "--batch", "--forward", "--fuzz=5", "--no-backup-if-mismatch", "-r", "-"]
+    loose = ["patch", "-p1", "--unified", "--batch", "--forward", "--fuzz=5", "--no-backup-if-mismatch", "-r", "-"]
     reasons = []
     for commands in ([git + ["-"]], [git + ["--ignore-whitespace", "-"]], [loose + ["--dry-run"], loose]):
         if shutil.which(commands[0][0], path=environment["PATH"]) is None:

@@ -60,7 +60,7 @@ def require_service() -> Callable[[bool, str], None]:
 def without_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test never spends money, and never depends on what is exported in somebody's shell."""
     for name in list(os.environ):
-        if name.endswith("_API_KEY") or name.startswith("RUNOFF_"):
+        if name.endswith("_API_KEY") or (name.startswith("RUNOFF_") and name != "RUNOFF_CACHE_DIR"):
             monkeypatch.delenv(name)
 
 

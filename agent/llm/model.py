@@ -71,7 +71,7 @@ class Model:
             except RunoffError as error:
                 self._ledger.fail(call.number, str(error), may_be_billed=isinstance(error, GaveUp) and error.may_be_billed)
                 raise
-            reply = replace(reply, dollars=self._dollars(reply.usage), seconds=call.seconds)
+            reply = replace(reply, text=_whole(reply.text), dollars=self._dollars(reply.usage), seconds=call.seconds)
             call.settle(reply.usage, reply.dollars, reply.stop_reason)
             return reply
 
@@ -88,6 +88,11 @@ class Model:
 
     def _dollars(self, usage: Usage) -> float | None:
         return self._price.dollars(usage) if self._price else None
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which servers may send and no file or script can hold."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 @dataclass(slots=True)

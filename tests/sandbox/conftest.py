@@ -61,7 +61,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     path = tmp_path_factory.mktemp("repository")
     git(path, "init", "-q")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # tests side by side share an engine, but not its images
-    past = commit(path, f"first {worker}", {"pkg/__init__.py": "", "README": "one\ntwo\nthree\n"})
+    past = commit(path, "first", {"pkg/__init__.py": "", "README": "one\ntwo\nthree\n", ".worker": worker})
     git(path, "tag", "-a", "-m", "first release", "v1")
     base = commit(path, "base", {"pkg/core.py": "def double(x):\n    return x + x + 1\n", "pkg/old.py": "OLD = True\n"})
     future = commit(path, "fix", {"pkg/core.py": "def double(x):\n    return x + x\n"})

@@ -100,6 +100,18 @@ async def test_failing_set_up(sandbox: Sandbox, repository: Any) -> None:
 
 
 @pytest.mark.slow
+async def test_set_up_whose_output_has_no_last_newline(
+    sandbox: Sandbox, repository: Any, remove_built: Callable[[Environment], None]
+) -> None:
+    built = await sandbox.build(repository.spec(setup="printf done; mkdir -p $HOME/kept/deep; chmod -R a-w $HOME/kept"))
+    execution = await sandbox.execute(built, Script("print('ran')"))
+    remove_built(built)
+    assert (execution.exit_code, execution.output) == (0, "ran\n")
+    with pytest.raises(EnvironmentBuildError, match="exit code 3"):
+        await sandbox.build(repository.spec(setup="printf 'no newline'; exit 3"))
+
+
+@pytest.mark.slow
 async def test_set_up_changes_what_executions_see(
     sandbox: Sandbox, repository: Any, remove_built: Callable[[Environment], None]
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from agent.llm.client import CallKey
 from agent.llm.errors import ContextExceeded, RequestRefused, ServerUnavailable
 from agent.llm.ledger import Ledger, Totals
-from agent.llm.messages import Message, Part, Request, Usage
+from agent.llm.messages import Message, Part, Reply, Request, Usage
 from agent.llm.model import Model, log_repeat
 from agent.llm.open import open_model
 from agent.llm.prices import PriceTable, load_prices, parse_price
@@ -191,3 +191,22 @@ async def test_person_is_asked_everything_at_once(tmp_path: Path) -> None:
         assert [reply.text for reply in await asyncio.gather(*tasks)] == ["done"] * 3
         assert ledger.totals() == Totals(calls=3, uncounted=3, unpriced=3)
         await model.close()
+
+
+class Half:
+    """A client that answers with half of a surrogate pair."""
+
+    spec = "openai:half@http://127.0.0.1:1"
+
+    async def complete(self, request: Request, key: CallKey) -> Reply:
+        return Reply("a \ud83d b")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_half_of_a_surrogate_pair_does_not_reach_a_trajectory(tmp_path: Path) -> None:
+    model = Model(Half(), ledger=Ledger(tmp_path / "ledger.jsonl"))
+    reply = await model.complete(Request(()), CallKey("i", "testing", 0, "", 0))
+    reply.text.encode("utf-8")
+    assert reply.text.startswith("a ")
