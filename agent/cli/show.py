@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.cli import interrupts
+from agent.jsonl import read_lines
 from agent.llm.ledger import Ledger
 from agent.store import InstanceStore, Run
-from agent.trajectory.journal import read_lines
 from sandbox.errors import InputError, RunoffError
 from selection.record import Selection
 from selection.show import print_selection
@@ -78,7 +78,7 @@ def _trajectories(console: Console, store: InstanceStore) -> None:
     table = Table("trajectory", "asked", "ran", "faults", box=None)
     for folder in ("02_testing", "03_editing"):
         for path in sorted((store.path / folder).glob("*.jsonl"), key=lambda path: (len(path.stem), path.stem)):
-            kinds = Counter(line["kind"] for line in read_lines(path))
+            kinds = Counter(line["kind"] for line in read_lines(path, "a journal"))
             table.add_row(f"{folder[3:]} {path.stem}", str(kinds["ask"]), str(kinds["run"]), str(kinds["note"] or ""))
     if table.row_count:
         console.print(table)

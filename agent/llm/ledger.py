@@ -6,17 +6,15 @@ reservation without a settlement: the call may be on the bill, and stays visible
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from agent.jsonl import Appender, read_lines
 from agent.llm.client import CallKey
 from agent.llm.messages import StopReason, Usage
-from sandbox.errors import StoreError
 
 FORMAT = 1
 
@@ -97,17 +95,15 @@ class _Call:
         )
 
 
-@dataclass(slots=True)
 class Ledger:
     """The ledger of a run. One writer at a time; the run's lock sees to that. A context manager."""
 
-    path: Path
-    _calls: dict[int, _Call] = field(default_factory=dict)
-    _file: int | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         """Read what an earlier process of this run wrote. Raises StoreError if it is damaged."""
-        for line in _read(self.path):
+        self.path = path
+        self._calls: dict[int, _Call] = {}
+        self._file = Appender(path, "the ledger", {"kind": "start", "format": FORMAT})
+        for line in read_lines(self.path, "the ledger"):
             self._take(line)
 
     def reserve(self, key: CallKey, model: str, *, prompt_tokens: int, max_tokens: int, dollars: float | None) -> int:
@@ -164,9 +160,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; another line opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,42 +187,5 @@ class Ledger:
         call.failed = line["kind"] == "fail"
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        data = (json.dumps(line, ensure_ascii=True) + "\n").encode("ascii")
-        try:
-            if self._file is None:
-                self._file = _open(self.path)
-            while data:
-                data = data[os.write(self._file, data) :]
-            os.fsync(self._file)
-        except OSError as error:
-            self.close()  # the next line cuts off what was written of this one
-            raise StoreError(
-                f"cannot write the ledger: {error.strerror}", where=str(self.path), hint="make room, then: runoff resume RUN"
-            ) from error
+        self._file.append(line)
         self._take(line)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(f"cannot read the ledger: {error.strerror}", where=str(path)) from error
-    lines = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):  # what follows is torn
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            hint = "restore the file, or start a new run with --run NAME"
-            raise StoreError(f"line {number} of the ledger is damaged", where=str(path), hint=hint) from error
-    return lines
-
-
-def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    os.ftruncate(handle, path.read_bytes().rfind(b"\n") + 1)
-    if os.lseek(handle, 0, os.SEEK_END) == 0:
-        os.write(handle, (json.dumps({"kind": "start", "format": FORMAT}) + "\n").encode())
-    return handle

@@ -8,14 +8,13 @@ One fsync an effect; a torn last line is dropped. What reached a journal is neve
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.errors import InputError, StoreError
+from agent.jsonl import Appender, read_lines
+from sandbox.errors import InputError
 
 FORMAT = 1
 
@@ -60,35 +59,15 @@ class Entry:
         }
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal; a torn last line is left out. Raises StoreError for any other damage."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"cannot read a journal: {error.strerror}", where=str(path)) from error
-    *lines, _torn = content.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            parsed = json.loads(line)
-        except ValueError as error:
-            raise StoreError(
-                f"line {number} of a journal is damaged", where=str(path), hint="restore the file, or start a new run"
-            ) from error
-        yield parsed
-
-
 class Journal:
     """The journal of one trajectory. One writer at a time; the run's lock sees to that."""
 
     def __init__(self, path: Path, header: Mapping[str, Any] | None = None) -> None:
         """Read what is there. The file is made at the first append, with `header` as its first line."""
         self.path = path
-        self._header = dict(header or {})
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._file: int | None = None
-        for line in read_lines(path):
+        self._file = Appender(path, "a journal", {"kind": "start", "format": FORMAT, **(header or {})})
+        for line in read_lines(path, "a journal"):
             if line["kind"] == "fork":
                 self._drop(line["branch"], line["sequence"])
             if line["kind"] in ("ask", "run"):
@@ -129,19 +108,19 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Write an effect and wait until it is on the disk."""
-        self._write(entry.line())
+        self._file.append(entry.line())
         self._entries[entry.branch, entry.sequence] = entry
 
     def note(self, **fields: Any) -> None:
         """Write a line for readers; replay skips it."""
-        self._write({"kind": "note", **fields})
+        self._file.append({"kind": "note", **fields})
 
     def fork(self, branch: str, sequence: int) -> None:
         """Let go of the effects from (branch, sequence) on, on that branch; they stay in the file for readers.
 
         The line that says so is written like an effect, so a kill loses neither the old effects nor the new.
         """
-        self._write({"kind": "fork", "branch": branch, "sequence": sequence})
+        self._file.append({"kind": "fork", "branch": branch, "sequence": sequence})
         self._drop(branch, sequence)
 
     def _drop(self, branch: str, sequence: int) -> None:
@@ -150,34 +129,4 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; an append opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _write(self, line: Mapping[str, Any]) -> None:
-        data = (json.dumps(line) + "\n").encode("ascii")
-        try:
-            if self._file is None:
-                self._file = self._open()
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-            os.fsync(self._file)
-        except OSError as error:
-            self.close()  # the next append cuts off what was written of this line
-            raise StoreError(
-                f"cannot write a journal: {error.strerror}", where=str(self.path), hint="make room, then: runoff resume RUN"
-            ) from error
-
-    def _open(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        size = os.fstat(handle).st_size
-        if size:
-            tail = self.path.read_bytes()
-            os.ftruncate(handle, tail.rfind(b"\n") + 1)
-        end = os.lseek(handle, 0, os.SEEK_END)
-        if end == 0:
-            first = {"kind": "start", "format": FORMAT, **self._header}
-            os.write(handle, (json.dumps(first) + "\n").encode("ascii"))
-        return handle
+        self._file.close()

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from agent.jsonl import read_lines
 from agent.llm.errors import ContextExceeded, ServerUnavailable
 from agent.llm.messages import Message, Part, Reply, Request, Usage
 from agent.trajectory.flow import Flow, TrajectoryKey
-from agent.trajectory.journal import Journal, JournalMismatch, read_lines
+from agent.trajectory.journal import Journal, JournalMismatch
 from sandbox.api import Execution, Script
 from sandbox.errors import SandboxError
 
@@ -128,7 +129,7 @@ async def test_faults_are_noted_and_not_replayed(tmp_path, fault):
     model = Echo([fault])
     with pytest.raises(type(fault)):
         await flow(tmp_path, model).ask("draft", request())
-    notes = [line for line in read_lines(tmp_path / "2.jsonl") if line["kind"] == "note"]
+    notes = [line for line in read_lines(tmp_path / "2.jsonl", "a journal") if line["kind"] == "note"]
     assert notes[0]["cause"] == fault.cause
     assert (await flow(tmp_path, model).ask("draft", request())).text == "HELLO"
 
