@@ -124,9 +124,8 @@ def test_damage_inside_is_an_error(tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger.path = tmp_path / "file" / "ledger.jsonl"
+    ledger = Ledger(tmp_path / "run" / "ledger.jsonl")
+    (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cannot write the ledger"):
         ledger.reserve(key(), "openai:a", prompt_tokens=1, max_tokens=1, dollars=None)
     assert ledger.totals() == Totals()
