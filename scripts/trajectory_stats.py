@@ -48,8 +48,8 @@ def count_editing(journal: Journal, repository: Repository) -> Counter[str]:
         action = parse(reply_from(entry.result["reply"]), allowed)
         counts += replies(usable=not isinstance(action, Malformed))
         match action:
-            case NewEdit(text):
-                applies = isinstance(interpret(text, repository=repository, fences=True), Patch)
+            case NewEdit(text, closed):
+                applies = isinstance(interpret(text, repository=repository, fences=True, closed=closed), Patch)
                 counts += Counter({"edits": 1, "edits that apply": int(applies)})
                 allowed = ("edit", "test", "done") if applies else allowed
             case Approve() | NewScript() | Malformed():

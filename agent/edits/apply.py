@@ -26,15 +26,16 @@ def interpret(
     repository: Tree,
     context_paths: Collection[str] | None = None,
     fences: bool = False,
+    closed: bool = False,
     shown_chars: int = SHOWN_CHARS,
 ) -> Patch | Faults:
     """The patch that an edit asks for.
 
-    `context_paths`: existing files that the model has seen and may change, None for all. `fences`: see `parse`. What
-    the model got wrong comes back as `Faults`. Raises InfrastructureError if the repository cannot be read or git
+    `context_paths`: existing files that the model has seen and may change, None for all. `fences`, `closed`: see `parse`.
+    What the model got wrong comes back as `Faults`. Raises InfrastructureError if the repository cannot be read or git
     cannot write the diff.
     """
-    parsed = parse(text, fences=fences)
+    parsed = parse(text, fences=fences, closed=closed)
     work = _Work(repository, context_paths)
     for path in dict.fromkeys(edit.path for edit in parsed.edits):
         work.take(path, [edit for edit in parsed.edits if edit.path == path])
@@ -58,10 +59,17 @@ def _shown(tree: Tree, edits: Sequence[Edit], faults: Sequence[EditFault], limit
 
 
 async def interpret_aside(
-    text: str, *, repository: Tree, context_paths: Collection[str] | None = None, fences: bool = False
+    text: str,
+    *,
+    repository: Tree,
+    context_paths: Collection[str] | None = None,
+    fences: bool = False,
+    closed: bool = False,
 ) -> Patch | Faults:
     """`interpret` on a thread: its git processes would hold up the other trajectories of the loop."""
-    return await asyncio.to_thread(interpret, text, repository=repository, context_paths=context_paths, fences=fences)
+    return await asyncio.to_thread(
+        interpret, text, repository=repository, context_paths=context_paths, fences=fences, closed=closed
+    )
 
 
 class _Work:

@@ -34,11 +34,12 @@ class Parsed:
     faults: tuple[EditFault, ...]
 
 
-def parse(text: str, *, fences: bool = False) -> Parsed:
+def parse(text: str, *, fences: bool = False, closed: bool = False) -> Parsed:
     """All blocks of an edit, in order.
 
     `fences`: where there is no block at all, a code fence that names a file counts as its whole text. Small models
     write that whatever they are told; it must be asked for, since a fence may also hold only a part of the file.
+    `closed`: the edit as a whole ends where it was meant to, so a whole file that is its last block needs no end of its own.
     """
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     edits: list[Edit] = []
@@ -47,15 +48,15 @@ def parse(text: str, *, fences: bool = False) -> Parsed:
     while at < len(lines):
         opened = _OPEN.match(lines[at].rstrip())
         if opened is None:
-            closed = _CLOSE.match(lines[at].rstrip())
-            if closed and closed["verb"]:
+            closing = _CLOSE.match(lines[at].rstrip())
+            if closing and closing["verb"]:
                 number += 1
                 message = "this closing marker has no opening marker (`<<<<<<< SEARCH path`) before it"
                 faults.append(_malformed(number, message, lines[max(0, at - 3) : at + 1]))
             at += 1
             continue
         number += 1
-        block, at = _block(lines, at, number, opened)
+        block, at = _block(lines, at, number, opened, closed=closed)
         if isinstance(block, EditFault):
             faults.append(block)
         elif not any(_same(block, other) for other in edits):
@@ -90,7 +91,7 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tuple[Edit | EditFault, int]:
+def _block(lines: list[str], at: int, number: int, opened: re.Match[str], *, closed: bool) -> tuple[Edit | EditFault, int]:
     """The block that opens at this line, and the line behind it."""
     verb = opened["verb"]
     path = clean_path(opened["path"]) or _path_before(lines, at)
@@ -102,7 +103,7 @@ def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tup
         return edit, at + (2 if follows else 1)
     end = _end(lines, at, opened["mark"])
     if end is None:
-        return _unclosed(lines, at, number, verb, path)
+        return _unclosed(lines, at, number, verb, path, closed=closed)
     body = lines[at + 1 : end]
     if problem := path_problem(path):
         return EditFault(FaultKind.BAD_PATH, number, problem, path, _echo(lines[at : end + 1])), end + 1
@@ -115,12 +116,13 @@ def _block(lines: list[str], at: int, number: int, opened: re.Match[str]) -> tup
     return Replace(number, path, tuple(halves)), end + 1
 
 
-def _unclosed(lines: list[str], at: int, number: int, verb: str, path: str) -> tuple[Edit | EditFault, int]:
-    """A block without its end is torn, but for a whole file in a code fence that is closed."""
+def _unclosed(lines: list[str], at: int, number: int, verb: str, path: str, *, closed: bool) -> tuple[Edit | EditFault, int]:
+    """A block without its end is torn, but for a whole file in a closed code fence or at the end of a closed edit."""
     following = (index for index in range(at + 1, len(lines)) if _OPEN.match(lines[index].rstrip()))
     after = next(following, len(lines))
     body = _trimmed(lines[at + 1 : after])
-    if verb != "SEARCH" and unfenced(tuple(body), "") != tuple(body) and not path_problem(path):
+    ends = unfenced(tuple(body), "") != tuple(body) or (closed and after == len(lines))
+    if verb != "SEARCH" and ends and not path_problem(path):
         return _whole(verb, number, path, body, closed=""), after
     closer = ">>>>>>> REPLACE" if verb == "SEARCH" else ">>>>>>> END"
     return _malformed(number, f"the block is not closed by `{closer}`", lines[at:after], path), after

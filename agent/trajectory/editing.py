@@ -100,8 +100,8 @@ class _Draft:
 
     async def feedback(self, action: Action, reply: Reply) -> str:
         match action:
-            case NewEdit(text):
-                return await self.edited(text)
+            case NewEdit(text, closed):
+                return await self.edited(text, closed=closed)
             case NewScript(script):
                 return await self.scripted(script)
             case Malformed(text):
@@ -109,10 +109,10 @@ class _Draft:
             case Approve():
                 raise AssertionError("an approval ends the trajectory")
 
-    async def edited(self, text: str) -> str:
+    async def edited(self, text: str, *, closed: bool) -> str:
         whole_files = self.desk.forms.first == "file"
         tree = self.desk.repository
-        outcome = await interpret_aside(text, repository=tree, context_paths=self.seen, fences=whole_files)
+        outcome = await interpret_aside(text, repository=tree, context_paths=self.seen, fences=whole_files, closed=closed)
         if isinstance(outcome, Faults):
             if not outcome.shown:  # an edit of a file that has just been shown may well be sent again
                 self.refused.append(text)

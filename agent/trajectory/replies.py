@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent.llm.messages import Reply, StopReason
@@ -36,6 +36,8 @@ class NewEdit:
     """An edit that replaces the one before, relative to the original tree; `text` is for `agent.edits`."""
 
     text: str
+    closed: bool = True
+    """Whether the closing tag was there: without it the last block may be torn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def parse(reply: Reply, allowed: Collection[Tag], language: Language = "python")
     done = re.search(r"<done\s*/?>", rest, re.IGNORECASE) is not None
     if reply.stop_reason is StopReason.LENGTH and (cut or not (found or done)):
         return _malformed("truncated", allowed)
-    if not found and not done:
+    untagged = not found and not done
+    if untagged:
         found = _untagged(reply.text, allowed)
     named = [*found, *(["done"] if done else [])]
     if not named:
@@ -70,7 +73,8 @@ def parse(reply: Reply, allowed: Collection[Tag], language: Language = "python")
         return _malformed("several", allowed, named)
     if named[0] not in allowed:
         return _malformed("not now", allowed, named)
-    return _action(named[0], found.get(named[0], ""), allowed, language)
+    action = _action(named[0], found.get(named[0], ""), allowed, language)
+    return replace(action, closed=False) if isinstance(action, NewEdit) and (cut or untagged) else action
 
 
 def _action(tag: str, body: str, allowed: Collection[Tag], language: Language) -> Action:

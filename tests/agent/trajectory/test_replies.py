@@ -49,7 +49,11 @@ def test_edit_keeps_its_text():
 
 def test_bare_blocks_are_an_edit():
     body = "Change it:\n<<<<<<< SEARCH a.py\nx\n=======\ny\n>>>>>>> REPLACE\n"
-    assert parse(Reply(body), ALL) == NewEdit(body)
+    assert parse(Reply(body), ALL) == NewEdit(body, closed=False)
+
+
+def test_edit_without_its_closing_tag_says_so():
+    assert parse(Reply("<edit>\n<<<<<<< FILE a.py\nx\n"), ALL) == NewEdit("<<<<<<< FILE a.py\nx\n", closed=False)
 
 
 @pytest.mark.parametrize(
