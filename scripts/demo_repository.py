@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from filelock import FileLock
+
 REQUIREMENT = "flask==2.2.5"
 ARCHIVE = "Flask-2.2.5.tar.gz"
 SHA256 = "edee9b0a7ff26621bd5a8c10ff484ae28737a2410d99b0bb9a6850c7fb977aa0"
@@ -91,14 +93,16 @@ def is_ready(tree: Path) -> bool:
 def make(folder: Path) -> Path:
     """The repository under `folder`, made unless it is there unchanged; checks its commit."""
     tree = folder / "flask"
-    if is_ready(tree):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # two demos that start at once make it once
+        if is_ready(tree):
+            return tree
+        shutil.rmtree(tree, ignore_errors=True)
+        unpack(fetch(folder), tree)
+        made = commit(tree)
+        if made != COMMIT:
+            stop(f"the repository's commit is {made}, not {COMMIT}", str(tree), "git --version; please report it")
         return tree
-    shutil.rmtree(tree, ignore_errors=True)
-    unpack(fetch(folder), tree)
-    made = commit(tree)
-    if made != COMMIT:
-        stop(f"the repository's commit is {made}, not {COMMIT}", str(tree), "git --version; please report it")
-    return tree
 
 
 def stop(what: str, where: str, hint: str) -> NoReturn:
