@@ -17,7 +17,6 @@ def demo(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")  # runs are named by the second
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
 def test_demo_ends_with_the_patch(sandbox):
