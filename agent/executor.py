@@ -22,8 +22,6 @@ class Executor:
         self._limits = limits
         self._cache = Journal(cache, {"environment": environment.key})
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.executed = 0
-        """Executions that were really carried out."""
 
     async def run(self, script: Script, patch: Patch | None = None, repeat: int = 0) -> Execution:
         """The execution of this script on this patch (None: the unpatched tree). Raises SandboxError."""
@@ -35,7 +33,6 @@ class Executor:
             if entry is None:
                 started = time.monotonic()
                 execution = await self._sandbox.execute(self._environment, script, patch, self._limits)
-                self.executed += 1
                 result = {"execution": asdict(execution)}
                 entry = Entry("run", pair, repeat, "", {}, result, time.monotonic() - started)
                 self._cache.append(entry)

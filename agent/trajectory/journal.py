@@ -9,7 +9,7 @@ One fsync an effect; a torn last line is dropped. What reached a journal is neve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,6 @@ class Entry:
     """Digest of the request by named part."""
     result: Mapping[str, Any]
     seconds: float = 0.0
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """As it is written."""
@@ -55,7 +54,6 @@ class Entry:
             "parts": dict(self.parts),
             "result": dict(self.result),
             "seconds": round(self.seconds, 3),
-            **self.extra,
         }
 
 
