@@ -61,6 +61,8 @@ def test_settings_let_more_in(make_repository):
     [
         ("tests/x.py", True, True),
         ("test/x.py", True, True),
+        ("testing/logging/x.py", True, True),
+        ("src/pkg/testing/x.py", False, True),
         ("src/pkg/tests/x.py", False, True),
         ("pkg/test_x.py", False, True),
         ("pkg/x.spec.ts", False, True),
