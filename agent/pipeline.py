@@ -24,7 +24,7 @@ from agent.trajectory.outcome import Parked
 from agent.trajectory.samples import Sample, draft_samples
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Patch, Script
-from sandbox.errors import InfrastructureError
+from sandbox.errors import BudgetReached, InfrastructureError, RunoffError
 from sandbox.matrix import Matrix, fill
 
 
@@ -137,7 +137,7 @@ class Pipeline:
     async def run(self) -> Result:
         """Run the stages and write result.json and patch.diff.
 
-        Raises InfrastructureError if trajectories were parked; what is journaled is kept for the next time.
+        Raises InfrastructureError, or BudgetReached, if trajectories were parked; what is journaled is kept.
         """
         with self._journals:
             return await self._run()
@@ -170,7 +170,7 @@ class Pipeline:
         return built.context
 
     async def samples(self, context: Context) -> list[Sample]:
-        """ScriptDraft and editing trajectories. Raises InfrastructureError if any of them was parked."""
+        """ScriptDraft and editing trajectories. Raises InfrastructureError or BudgetReached if any of them was parked."""
         samples = await draft_samples(
             self.settings.samples,
             lambda stage, sample: self.flow(stage, sample, self.models.main),
@@ -182,15 +182,8 @@ class Pipeline:
             edit="editing" in self.settings.stages,
             tell=self.tell,
         )
-        parked = [sample for sample in samples if isinstance(sample, Parked)]
-        if parked:
-            causes = Counter(trajectory.cause for trajectory in parked)
-            raise InfrastructureError(
-                f"{len(parked)} of {len(samples)} samples are parked: "
-                + ", ".join(f"{n} {cause}" for cause, n in causes.items()),
-                where=parked[0].message,
-                hint=f"runoff resume {self.store.path.parent.name}",
-            )
+        if parked := [sample for sample in samples if isinstance(sample, Parked)]:
+            raise _interruption(parked, len(samples), self.store.path.parent.name)
         return [sample for sample in samples if not isinstance(sample, Parked)]
 
     async def choose(self, samples: Sequence[Sample]) -> Chosen:
@@ -248,3 +241,13 @@ class Pipeline:
     def tell(self, stage: str, text: str, done: int = 0, total: int = 0) -> None:
         """Tell the watcher."""
         self.watch(Event(self.instance.id, stage, text, done, total, passing=total > 0))
+
+
+def _interruption(parked: Sequence[Parked], samples: int, run: str) -> RunoffError:
+    """What ends the run for now: the budget if that is all there is, else the infrastructure."""
+    causes = Counter(trajectory.cause for trajectory in parked)
+    words = ", ".join(f"{count} {cause}" for cause, count in causes.items())
+    message = f"{len(parked)} of {samples} samples are parked: {words}"
+    if set(causes) == {BudgetReached.cause}:
+        return BudgetReached(message, where=parked[0].message, hint=f"runoff resume {run} --budget MORE")
+    return InfrastructureError(message, where=parked[0].message, hint=f"runoff resume {run}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +15,23 @@ class Event:
 
     instance: str
     stage: str
-    """`environment`, `relevance`, `ranking`, `testing`, `editing`, `matrix` or `selection`."""
+    """`environment`, `relevance`, `ranking`, `testing`, `editing`, `matrix` or `selection`; `note` for what belongs to
+    no stage: a warning, a call that is repeated."""
     text: str
     done: int = 0
     """How much of the stage is done, out of `total`; both 0 where that is not known."""
     total: int = 0
     passing: bool = False
     """Of interest only as long as it is the newest: a plain log leaves it out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For a line of `--json`."""
+        return asdict(self)
+
+
+def note(text: str) -> Event:
+    """An event that belongs to no stage."""
+    return Event("", NOTE, text)
 
 
 Watch = Callable[[Event], None]

@@ -31,7 +31,11 @@ from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
 
 FORMAT = 1
-CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming", "strict", "price", "cheap_price"})
+CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming", "strict", "price", "cheap_price"}) | {
+    "budget",
+    "budget_tokens",
+    "budget_calls",
+}
 """Settings that may differ when a run is taken up again: they do not change what a model sees."""
 _FOLDERS = {"relevance": "01_context", "ranking": "01_context", "testing": "02_testing", "editing": "03_editing"}
 
@@ -192,6 +196,18 @@ class Run:
                 hint="use the runoff version that the manifest names",
             )
         return manifest
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as of now: those of the start, with what was changed when the run was taken up again."""
+        manifest = self.manifest()
+        changed = [each["settings"] for each in manifest.get("changes", [])]
+        return {name: value for settings in (manifest["settings"], *changed) for name, value in settings.items()}
+
+    def note_changes(self, settings: Mapping[str, Any]) -> None:
+        """Write down settings that differ from here on; they stay changed for the next time too."""
+        manifest, at = self.manifest(), datetime.now(UTC).isoformat(timespec="seconds")
+        changes = [*manifest.get("changes", []), {"at": at, "settings": dict(settings)}]
+        write_json(self.path / "manifest.json", {**manifest, "changes": changes})
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest of a new run; one that is there stays as it is."""

@@ -6,38 +6,31 @@ anything is spent, and before the run's folder is written.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-
-from agent.cli.components import context_settings, llm_settings, selection_settings, trajectory_settings
+from agent.cli.components import context_settings, selection_settings, trajectory_settings
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
-from agent.cli.progress import Progress
+from agent.cli.models import Specs, open_models, prices_of, rates_of, same_model, specs_of, system_name
 from agent.cli.settings import SolveSettings, validated
 from agent.executor import Executor
 from agent.instances import Instance
-from agent.llm.client import CallKey, Client
 from agent.llm.ledger import Ledger
-from agent.llm.model import Model
-from agent.llm.open import open_model
-from agent.llm.prices import PriceTable, load_prices, parse_price
-from agent.llm.retry import Repeat
-from agent.llm.specs import ModelSpec, check, default_spec, parse_spec
-from agent.pipeline import Models, Pipeline, PipelineSettings, Result
-from agent.progress import Event
-from agent.replay import ReplayClient
+from agent.llm.prices import PriceTable
+from agent.llm.specs import parse_spec
+from agent.llm.totals import Totals
+from agent.pipeline import Pipeline, PipelineSettings, Result
+from agent.progress import Event, Watch, note
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
 from sandbox.api import Environment, Limits, Sandbox
@@ -47,24 +40,26 @@ from sandbox.probe import choose
 from selection.runoff import RunOff
 
 
-@dataclass(frozen=True, slots=True)
-class Specs:
-    """Which models answer."""
-
-    main: ModelSpec
-    cheap: ModelSpec
-
-
 class Session:
-    """One command's run: opens what it needs, checks it, carries the instance through, and closes everything."""
+    """One run: opens what it needs, checks it, carries the instance through, and closes everything.
 
-    def __init__(self, errors: Console, interrupt: Interrupt, *, fork: bool = False, needs_work_tree: bool = False) -> None:
+    What a command line and the library (`agent.cli.library`) have in common.
+    """
+
+    def __init__(
+        self,
+        watch: Watch = lambda event: None,
+        interrupt: Interrupt | None = None,
+        *,
+        fork: bool = False,
+        needs_work_tree: bool = False,
+    ) -> None:
         """`fork`: where a journal holds another request than is asked for now, go on from there instead of stopping.
 
         `needs_work_tree`: the patch is to be applied at the end, so a repository without a work tree is refused first.
         """
-        self._errors = errors
-        self._interrupt = interrupt
+        self._watch = watch
+        self._interrupt = interrupt or Interrupt()
         self._fork = fork
         self._needs_work_tree = needs_work_tree
         self._stack = AsyncExitStack()
@@ -75,12 +70,13 @@ class Session:
         self.repository: Repository
 
     async def __aenter__(self) -> Self:
-        self._progress = Progress(self._errors, self.spending)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError) and not self._interrupt.happened:
+            self._interrupt.kill()  # a command does so itself, before it cancels
         await self._stack.aclose()
 
     @property
@@ -93,12 +89,16 @@ class Session:
         """The instance's part of the run."""
         return self.run.instance(self.instance.id)
 
+    def spent(self) -> Totals:
+        """What the calls so far cost, those of earlier processes included."""
+        return self._ledger.totals() if self._ledger else Totals()
+
     def spending(self) -> str:
-        """What the calls so far cost, in a line."""
-        if self._ledger is None:
-            return ""
-        totals = self._ledger.totals()
-        return f"{totals.calls} calls, {totals.tokens}, {totals.money}"
+        """The same in a line, with the limits that there are."""
+        totals, settings = self.spent(), self.settings
+        calls = f"{totals.calls:,} calls" + (f" of {settings.budget_calls:,}" if settings.budget_calls else "")
+        tokens = totals.tokens + (f" of {settings.budget_tokens:,}" if settings.budget_tokens else "")
+        return f"{calls}, {tokens}, {totals.money}" + (f" of ${settings.budget:.2f}" if settings.budget is not None else "")
 
     async def solve(self, settings: SolveSettings) -> Result:
         """Start a run, or go on with the one of that name if its settings are the same."""
@@ -108,16 +108,21 @@ class Session:
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
         return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
 
-    async def resume(self, name: str, runs: Path, changes: Mapping[str, Any]) -> Result:
-        """Go on with a run; `changes` may only hold settings that do not change what a model sees, or be None."""
+    async def resume(
+        self, name: str, runs: Path, changes: Mapping[str, Any], *, settle: Mapping[str, float] | None = None
+    ) -> Result:
+        """Go on with a run; `changes` may only hold settings that do not change what a model sees, or be None.
+
+        `settle`: what somebody read off the bill for calls that were cut off, by number, or `all`, in dollars a call.
+        """
         run = Run.find(name, runs)
-        recorded = run.manifest()["settings"]
+        recorded = run.settings()
         wanted = {key: value for key, value in changes.items() if value is not None}
         if "model" in wanted and recorded["cheap_model"] == recorded["model"]:
             wanted.setdefault("cheap_model", wanted["model"])
         for key in ("model", "cheap_model"):
             if key in wanted:
-                _same_model(recorded[key], wanted[key], key)
+                same_model(recorded[key], wanted[key], key)
         settings = validated({**recorded, **wanted, "runs": str(run.path.parent), "run": run.name})
         known = run.instances()
         if len(known) != 1:
@@ -126,15 +131,26 @@ class Session:
                 where=str(run.path),
                 hint="start it anew: runoff solve",
             )
+        self._take_up(run, settings, wanted, settle or {})
         inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
         finished = Result.read(run.instance(known[0]))
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
-        self.run, self.settings, self.instance = run, settings, inputs.instance
-        self.repository, self._ledger = self._stack.enter_context(inputs.repository), Ledger(run.ledger)
-        run.write_predictions(_system_name(parse_spec(recorded["model"])))
-        self._progress.note("the run is finished; this is its result")
+        self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
+        run.write_predictions(system_name(parse_spec(recorded["model"])))
+        self._watch(note("the run is finished; this is its result"))
         return finished
+
+    def _take_up(self, run: Run, settings: SolveSettings, changes: Mapping[str, Any], settle: Mapping[str, float]) -> None:
+        """Hold the run, note what changes, and settle what is to be settled."""
+        self.run, self.settings = run, settings
+        self._stack.enter_context(run.lock())
+        if changes:
+            run.note_changes(changes)
+        self._ledger = self._stack.enter_context(Ledger(run.ledger))
+        for which, dollars in settle.items():
+            for number in [call.number for call in self._ledger.unsure()] if which == "all" else [int(which)]:
+                self._ledger.settle_by_hand(number, dollars)
 
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
@@ -144,25 +160,25 @@ class Session:
                 "the repository has no work tree to apply a patch to", where="--apply", hint="leave --apply out"
             )
         if dirty := self.repository.dirty:
-            self._progress.note(
-                f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used"
+            self._watch(
+                note(f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used")
             )
         context, trajectory = context_settings(settings), trajectory_settings(settings)
         selection = selection_settings(settings)
-        specs = self._specs()
-        manifest = self._manifest(specs)
-        existed = run.path.exists()
-        self._stack.enter_context(run.lock())
-        if not existed:
-            self._stack.callback(_remove_if_unused, run.path)
+        specs = specs_of(settings, os.environ, self._watch)
+        prices = prices_of(specs, settings)
+        manifest = self._manifest(specs, prices)
         if anew:
-            run.check(manifest, {self.instance.id: inputs.to_json()})
-        models = await self._models(specs)
+            self._hold(run, manifest, inputs)
+        assert self._ledger is not None  # noqa: S101  opened by `_hold` or `_take_up`
+        models = await open_models(
+            specs, prices, settings, ledger=self._ledger, env=os.environ, watch=self._watch, stack=self._stack
+        )
         executor = await self._executor()
         run.begin(manifest)
         self.store.write("instance.json", inputs.to_json())
         self._interrupt.hint = f"runoff resume {run.name}"
-        self._stack.enter_context(self._progress)
+        self._watch(Event(self.instance.id, "started", f"run {run.name}"))
         pipeline = Pipeline(
             self.instance,
             self.repository,
@@ -178,55 +194,21 @@ class Session:
                 context,
                 trajectory,
             ),
-            self._progress,
+            self._watch,
             fork=self._fork,
         )
         result = await pipeline.run()
-        run.write_predictions(_system_name(specs.main))
+        run.write_predictions(system_name(specs.main))
         return result
 
-    def _specs(self) -> Specs:
-        env, settings = os.environ, self.settings
-        main = parse_spec(settings.model, env) if settings.model else default_spec(env)
-        if settings.cheap_model:
-            cheap = parse_spec(settings.cheap_model, env)
-        else:
-            cheap = main if settings.model else default_spec(env, cheap=True)
-        if not settings.model:
-            self._progress.note(f"no --model given; the environment's key allows {main}, and {cheap} for relevance")
-        return Specs(main, cheap)
-
-    async def _models(self, specs: Specs) -> Models:
-        """Both models, checked: a wrong key, an unknown model and a server that is down are found out here."""
-        self._ledger = self._stack.enter_context(Ledger(self.run.ledger))
-        opened: dict[str, Model] = {}
-        for spec in (specs.main, specs.cheap):
-            if str(spec) not in opened:
-                model = self._open(spec, self._ledger, _prices(specs, self.settings))
-                self._stack.push_async_callback(model.close)
-                await check(model.client)
-                opened[str(spec)] = model
-        return Models(opened[str(specs.main)], opened[str(specs.cheap)], str(specs.main))
-
-    def _open(self, spec: ModelSpec, ledger: Ledger, prices: PriceTable) -> Model:
-        return open_model(
-            spec,
-            settings=llm_settings(self.settings),
-            ledger=ledger,
-            env=os.environ,
-            prices=prices,
-            replay=self._replay,
-            on_repeat=self._tell_repeat,
-            seed=self.settings.seed,
-        )
-
-    def _replay(self, spec: ModelSpec) -> Client:
-        found = Path(self.settings.runs) / spec.target
-        run = found if found.is_dir() else Path(spec.target)
-        return ReplayClient(run, warn=self._progress.note, strict=self.settings.strict)
-
-    def _tell_repeat(self, key: CallKey, repeat: Repeat) -> None:
-        self._progress.note(f"{key}: {repeat.fault}; attempt {repeat.attempt + 1} follows in {repeat.wait:.0f} s")
+    def _hold(self, run: Run, manifest: Mapping[str, Any], inputs: Inputs) -> None:
+        """Hold a run that begins, or one of that name with the same settings."""
+        existed = run.path.exists()
+        self._stack.enter_context(run.lock())
+        if not existed:
+            self._stack.callback(_remove_if_unused, run.path)
+        run.check(manifest, {self.instance.id: inputs.to_json()})
+        self._ledger = self._stack.enter_context(Ledger(run.ledger))
 
     async def _executor(self) -> Executor | None:
         """The sandbox with a healthy environment; None if no stage executes anything."""
@@ -254,50 +236,20 @@ class Session:
         return await sandbox.build(self.instance.environment, self._tell)
 
     def _tell(self, text: str) -> None:
-        self._progress(Event(self.instance.id, "environment", text))
+        self._watch(Event(self.instance.id, "environment", text))
 
-    def _manifest(self, specs: Specs) -> dict[str, Any]:
+    def _manifest(self, specs: Specs, prices: PriceTable) -> dict[str, Any]:
         """Settings that decide what models see, and what they are."""
         ours = self.settings.model_dump()
         settings = {**ours, "model": str(specs.main), "cheap_model": str(specs.cheap)}
-        kept = {name: value for name, value in settings.items() if name not in ("runs", "run")}
-        prices = _prices(specs, self.settings)
-        rates = {
-            str(spec): asdict(price) if (price := prices.price(str(spec))) else None for spec in (specs.main, specs.cheap)
-        }
         packages = {name: version(name) for name in ("runoff", "anthropic", "openai", "docker")}
         return {
-            "settings": kept,
+            "settings": {name: value for name, value in settings.items() if name not in ("runs", "run")},
             "models": {"main": str(specs.main), "cheap": str(specs.cheap)},
-            "prices": rates,
+            "prices": rates_of(specs, prices),
             "seed": self.settings.seed,
             "versions": {**packages, "python": platform.python_version(), "platform": sys.platform},
         }
-
-
-def _system_name(spec: ModelSpec) -> str:
-    """What predictions are signed with: no path or address of this machine, and a plain folder name for the harness."""
-    model = spec.target if spec.vendor in ("anthropic", "openai") else spec.vendor
-    return "runoff-" + re.sub(r"[^\w.-]+", "-", model)
-
-
-def _same_model(recorded: str, wanted: str, key: str) -> None:
-    before, now = parse_spec(recorded), parse_spec(wanted)
-    if (before.vendor, before.target) != (now.vendor, now.target):
-        raise InputError(
-            f"the run was started with {recorded}; resuming may change the endpoint, not the model",
-            where=f"--{key.replace('_', '-')}",
-            hint="start a new run for another model",
-        )
-
-
-def _prices(specs: Specs, settings: SolveSettings) -> PriceTable:
-    """The table, with the prices that were given by hand in front."""
-    table = load_prices()
-    for spec, given in ((specs.cheap, settings.cheap_price), (specs.main, settings.price)):
-        if given:
-            table = table.over(str(spec), parse_price(given))
-    return table
 
 
 def _remove_if_unused(folder: Path) -> None:

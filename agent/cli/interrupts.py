@@ -40,8 +40,13 @@ class Interrupt:
         self.happened = False
 
 
-def run(command: Callable[[Interrupt], Coroutine[Any, Any, int]], errors: Console) -> int:
-    """The exit code of a command. A RunoffError is shown as three lines: what, where, the next command."""
+def run(
+    command: Callable[[Interrupt], Coroutine[Any, Any, int]],
+    errors: Console,
+    *,
+    on_error: Callable[[RunoffError], None] = lambda error: None,
+) -> int:
+    """The exit code of a command. A RunoffError is shown as three lines (what, where, the next command), then told."""
     interrupt = Interrupt()
     try:
         return asyncio.run(_watched(command, interrupt, errors))
@@ -50,6 +55,7 @@ def run(command: Callable[[Interrupt], Coroutine[Any, Any, int]], errors: Consol
             return INTERRUPTED
         error.hint = error.hint.replace("runoff resume RUN", interrupt.hint or "the same command")
         show(error, errors)
+        on_error(error)
         return error.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED

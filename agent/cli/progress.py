@@ -11,15 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from agent.progress import Event
+from agent.progress import NOTE, Event
 
 
 class Progress:
-    """A watcher for `agent.pipeline`; `cost` gives the line of live spending."""
+    """A watcher for `agent.cli.compose.Session`. A context manager: the status line lives as long as it is open."""
 
-    def __init__(self, console: Console, cost: Callable[[], str]) -> None:
+    def __init__(self, console: Console) -> None:
+        self.spending: Callable[[], str] = str
+        """The line of live spending; the command fills it in."""
         self._console = console
-        self._cost = cost
         self._status: Status | None = None
         self._shown: dict[str, int] = {}
         self._line, self._added_up = "", 0.0
@@ -36,6 +37,9 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show an event. In a pipe, a counted stage is shown at each tenth only."""
+        if event.stage == NOTE:
+            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+            return
         count = f" {event.done}/{event.total}" if event.total else ""
         if self._status is not None:
             self._status.update(f"[bold]{event.stage}[/]{count} {escape(event.text)}  [dim]{escape(self._spent())}[/]")
@@ -45,14 +49,10 @@ class Progress:
             return
         self._console.print(f"[bold]{event.stage:<11}[/] {escape(event.text)}{count}", highlight=False, soft_wrap=True)
 
-    def note(self, text: str) -> None:
-        """A line that belongs to no stage: a warning, a retry."""
-        self._console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
-
     def _spent(self) -> str:
-        """The cost line, made anew at most once a second: it adds up the whole ledger."""
+        """The cost line, made anew at most once a second."""
         if time.monotonic() - self._added_up >= 1.0:
-            self._line, self._added_up = self._cost(), time.monotonic()
+            self._line, self._added_up = self.spending(), time.monotonic()
         return self._line
 
     def _due(self, event: Event) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,9 @@ import typer
 from rich.console import Console
 
 from agent.cli import interrupts
-from agent.cli.compose import Session
-from agent.cli.solve import deliver
+from agent.cli.json_events import emit_error
+from agent.cli.solve import deliver, watched
+from sandbox.errors import InputError
 
 EXAMPLE = "Example: runoff resume solve-flask-20260101-120000"
 
@@ -26,17 +28,42 @@ def command(
         str | None, typer.Option("--cheap-model", help="The same cheap model at another endpoint.")
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
+    budget: Annotated[float | None, typer.Option("--budget", min=0, help="Dollars for the whole run, from now on.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option("--budget-tokens", min=0, help="The same in tokens.")] = None,
+    budget_calls: Annotated[int | None, typer.Option("--budget-calls", min=0, help="The same in calls.")] = None,
+    settle: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--settle",
+            metavar="CALL=USD",
+            help="What the bill says of a call that was cut off (`runoff show` lists them); `all` for each of them.",
+        ),
+    ] = None,
     fork: Annotated[bool, typer.Option("--fork", help="Where a prompt has changed since, go on from there.")] = False,
     output: Annotated[Path | None, typer.Option("--output", help="Write the patch to this file too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
 ) -> None:
     """Go on with whatever is unfinished in a run, with the settings it was started with."""
     errors = Console(stderr=True)
 
     async def work(interrupt: interrupts.Interrupt) -> int:
         changes = {"in_flight": in_flight, "workers": workers, "model": model, "cheap_model": cheap_model}
-        async with Session(errors, interrupt, fork=fork) as session:
-            result = await session.resume(name, runs, changes)
+        limits = {"budget": budget, "budget_tokens": budget_tokens, "budget_calls": budget_calls}
+        async with watched(errors, interrupt, as_json=as_json, fork=fork) as session:
+            result = await session.resume(name, runs, {**changes, **limits}, settle=settlements(settle or []))
             return deliver(session, result, output=output, apply=False, as_json=as_json)
 
-    sys.exit(interrupts.run(work, errors))
+    sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
+
+
+def settlements(given: list[str]) -> dict[str, float]:
+    """Dollars by call's number (or `all`). Raises InputError for what is no `CALL=USD`."""
+    parsed = {}
+    for text in given:
+        found = re.fullmatch(r"(all|\d+)=\$?(\d+(?:\.\d+)?)", text.strip())
+        if found is None:
+            raise InputError(
+                "this settles no call", where=f"--settle {text}", hint="write --settle 17=0.04, or --settle all=0"
+            )
+        parsed[found[1]] = float(found[2])
+    return parsed

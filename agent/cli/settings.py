@@ -41,6 +41,11 @@ class SolveSettings(BaseModel):
         "", description="Dollars per million tokens of an unlisted --model: input,cache_read,cache_write,output."
     )
     cheap_price: str = Field("", description="The same for --cheap-model.")
+    budget: float | None = Field(None, ge=0, description="Dollars that the run may cost at the most.")
+    budget_tokens: int | None = Field(
+        None, ge=0, description="Tokens that the run may use at the most, cached ones included."
+    )
+    budget_calls: int | None = Field(None, ge=0, description="Model calls that the run may make at the most.")
     temperature: float = Field(0.5, ge=0, le=2, description="Sampling temperature of testing and editing.")
     max_tokens: int = Field(8192, ge=16, description="Tokens that one reply may have.")
     window_tokens: int = Field(195_000, ge=1000, description="Estimated prompt tokens at which a trajectory ends.")
@@ -177,7 +182,7 @@ def _option(name: str, annotation: Any, field: Any) -> Any:
     if get_origin(annotation) is Literal:
         about = f"{about} One of {', '.join(get_args(annotation))}."
         annotation = str
-    if field.default != "":
+    if field.default not in ("", None):
         about = f"{about} [{str(field.default).lower() if annotation is bool else field.default}]"
     option = typer.Option(flag, help=about, show_default=False)
-    return Annotated[annotation | None, option]
+    return Annotated[annotation | None, option]  # None: not given

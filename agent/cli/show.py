@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,14 @@ from rich.table import Table
 
 from agent.cli import interrupts
 from agent.jsonl import read_lines
-from agent.llm.ledger import Ledger
+from agent.llm.ledger import Call, Ledger
 from agent.store import InstanceStore, Run
 from sandbox.errors import InputError, RunoffError
 from selection.record import Selection
 from selection.show import print_selection
 
 EXAMPLE = "Example: runoff show solve-flask-20260101-120000"
+UNSETTLED_SHOWN = 20
 
 
 def command(
@@ -86,12 +88,26 @@ def _trajectories(console: Console, store: InstanceStore) -> None:
 
 def _spending(console: Console, run: Run) -> None:
     table = Table("stage", "calls", "in", "cached", "written", "out", "cost", box=None)
-    stages = Ledger(run.ledger).by_stage()
-    for stage, totals in stages.items():
+    ledger = Ledger(run.ledger)
+    for stage, totals in ledger.by_stage().items():
         tokens = (totals.input, totals.cache_read, totals.cache_write, totals.output)
         table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), totals.money)
-    unsettled = sum(totals.unsettled for totals in stages.values())
-    if stages:
+    if table.row_count:
         console.print(table)
-    if unsettled:
-        console.print(f"{unsettled} calls were cut off before they were settled; they may be on the bill", style="yellow")
+    if unsure := ledger.unsure():
+        _unsettled(console, unsure, run.name)
+
+
+def _unsettled(console: Console, calls: Sequence[Call], run: str) -> None:
+    """Calls that may be on the bill with more than is known, and how to settle them."""
+    console.print("Not settled: cut off or repeated; they may be on the bill, and count against a budget", style="yellow")
+    table = Table("call", "of", "model", "attempts", "at most", box=None)
+    for call in calls[:UNSETTLED_SHOWN]:
+        attempts = call.maybe_billed + int(call.open)
+        most = call.worst.times(attempts or 1).dollars
+        worst = "price unknown" if most is None else f"${most:.4f}"
+        table.add_row(str(call.number), escape(call.key), escape(call.model), str(attempts or 1), worst)
+    console.print(table)
+    if len(calls) > UNSETTLED_SHOWN:
+        console.print(f"... and {len(calls) - UNSETTLED_SHOWN} more")
+    console.print(f"what the bill says of one: runoff resume {escape(run)} --settle CALL=USD (or all=USD)", highlight=False)

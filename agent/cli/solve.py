@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from rich.console import Console
 
 from agent.cli import dry_run, interrupts
 from agent.cli.compose import Session
+from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
+from agent.cli.progress import Progress
 from agent.cli.settings import Resolved, resolve, with_options
 from agent.pipeline import Result
 from agent.repository import Repository
@@ -30,7 +33,7 @@ def command(
     *,
     output: Annotated[Path | None, typer.Option("--output", help="Write the patch to this file too.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Put the patch on the work tree of --repo.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="List files and estimate tokens and dollars; spend nothing.")
     ] = False,
@@ -48,11 +51,28 @@ def command(
             return await dry_run.command(resolved.settings, as_json=as_json)
         if output is not None and output.is_dir():
             raise InputError("--output is a folder", where=str(output), hint="name a file, such as --output won.diff")
-        async with Session(errors, interrupt, needs_work_tree=apply) as session:
+        async with watched(errors, interrupt, as_json=as_json, needs_work_tree=apply) as session:
             result = await session.solve(resolved.settings)
             return deliver(session, result, output=output, apply=apply, as_json=as_json)
 
-    sys.exit(interrupts.run(work, errors))
+    sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
+
+
+@asynccontextmanager
+async def watched(
+    errors: Console, interrupt: interrupts.Interrupt, *, as_json: bool, **options: bool
+) -> AsyncIterator[Session]:
+    """A session that is shown on standard error, or told on standard output as JSON lines."""
+    if as_json:
+        events = JsonEvents()
+        async with Session(events, interrupt, **options) as session:
+            events.spent = session.spent
+            yield session
+        return
+    with Progress(errors) as progress:
+        async with Session(progress, interrupt, **options) as session:
+            progress.spending = session.spending
+            yield session
 
 
 def deliver(session: Session, result: Result, *, output: Path | None, apply: bool, as_json: bool) -> int:
@@ -63,7 +83,7 @@ def deliver(session: Session, result: Result, *, output: Path | None, apply: boo
     folder = session.folder
     if result.patch is None:
         if as_json:
-            typer.echo(json.dumps({**result.to_json(), "run": str(session.run.path)}, indent=1))
+            emit("result", **result.to_json(), run=str(session.run.path), spent=spent_json(session.spent()))
         else:
             typer.echo(f"no patch: {result.reason}\nsee: runoff show {session.run.name}")
         return 1 if "selection" in session.settings.stages else 0
@@ -72,7 +92,8 @@ def deliver(session: Session, result: Result, *, output: Path | None, apply: boo
         write_text(output, result.patch.diff)
         place = output
     if as_json:
-        typer.echo(json.dumps({**result.to_json(), "run": str(session.run.path), "patch_file": str(place)}, indent=1))
+        spent = spent_json(session.spent())
+        emit("result", **result.to_json(), run=str(session.run.path), patch_file=str(place), spent=spent)
     else:
         typer.echo(f"won: {result.reason}\n{session.spending()}\nwhy: runoff show {session.run.name}\npatch: {place}")
     if apply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent.llm.messages import Reply, Request
 
@@ -41,4 +41,13 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Close connections."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A client whose server counts tokens."""
+
+    async def count(self, request: Request) -> int | None:
+        """Prompt tokens as the server counts them; None where it cannot."""
         ...

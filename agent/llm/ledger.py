@@ -1,13 +1,15 @@
 """Every call to a model, in one append-only file of the run: what it might cost, then what it did cost.
 
 A `reserve` line is on the disk before a call starts; `settle` or `fail` follows. A process that is killed leaves a
-reservation without a settlement: the call may be on the bill, and stays visible as unsettled at its worst case.
+reservation without a settlement: the call may be on the bill, and counts at its worst case until somebody who has seen
+the bill settles it by hand (`by_hand` lines). Only what is not settled is held in memory, beside the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,84 +17,68 @@ from typing import Any, Self
 from agent.jsonl import Appender, read_lines
 from agent.llm.client import CallKey
 from agent.llm.messages import StopReason, Usage
+from agent.llm.totals import Totals, Worst
+from sandbox.errors import InputError
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over calls. Tokens and dollars are those that are known; the counts beside them say how much is not."""
-
-    calls: int = 0
-    """Calls that were started."""
-    input: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
-    uncounted: int = 0
-    """Settled calls whose prompt or reply tokens the server did not tell."""
-    dollars: float = 0.0
-    """Of the settled calls whose price is known."""
-    unpriced: int = 0
-    """Settled calls whose dollars are unknown; while there are any, `dollars` is a lower bound."""
-    failed: int = 0
-    """Calls that ended with a fault."""
-    unsettled: int = 0
-    """Calls that neither settled nor failed: in flight now, or cut off by a kill."""
-    unsettled_dollars: float = 0.0
-    """The worst case of the unsettled calls, as far as their price is known."""
-    maybe_billed: int = 0
-    """Attempts that failed or were repeated after the server may have worked on them; not part of `dollars`."""
-
-    @property
-    def money(self) -> str:
-        """The dollars in words: what is known, and how many calls' price is not."""
-        if not self.unpriced:
-            return f"${self.dollars:.4f}"
-        unknown = f"{self.unpriced} call{'s' if self.unpriced > 1 else ''} of unknown price"
-        return f"${self.dollars:.4f} and {unknown}" if self.dollars else unknown
-
-    @property
-    def tokens(self) -> str:
-        """The tokens in words, and how many calls did not tell theirs."""
-        counted = f"{self.input + self.cache_read + self.cache_write:,} tokens in, {self.output:,} out"
-        if not self.uncounted:
-            return counted
-        unknown = f"the tokens of {self.uncounted} calls unknown"
-        return f"{counted}, {unknown}" if self.input or self.output else unknown
-
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
-
-
 @dataclass(slots=True)
-class _Call:
+class Call:
     """One call as the lines tell it."""
 
+    number: int
+    key: str
+    """`agent.llm.client.CallKey` as text."""
     stage: str
     model: str
-    worst: float | None
+    worst: Worst
+    """Of one attempt."""
     usage: Usage | None = None
     dollars: float | None = None
     failed: bool = False
     maybe_billed: int = 0
+    """Attempts without a result that may be on the bill."""
+    by_hand: bool = False
+    """Somebody has looked it up: nothing is uncertain any more."""
+
+    @property
+    def open(self) -> bool:
+        """Neither settled nor failed."""
+        return self.usage is None and not self.failed
 
     def totals(self) -> Totals:
-        base = Totals(calls=1, maybe_billed=self.maybe_billed)
-        if self.failed:
-            return base + Totals(failed=1)
-        if self.usage is None:
-            return base + Totals(unsettled=1, unsettled_dollars=self.worst or 0.0)
+        """What this call adds to the sums."""
+        base = Totals(calls=1, maybe_billed=self.maybe_billed, failed=int(self.failed)) + self._uncertain()
+        if self.open:
+            unsettled = Totals(unsettled=1, unsettled_dollars=self.worst.dollars or 0.0, unsettled_tokens=self.worst.tokens)
+            return base + unsettled
         used = self.usage
+        if used is None:
+            return base
         return base + Totals(
             input=used.input or 0,
             cache_read=used.cache_read or 0,
             cache_write=used.cache_write or 0,
             output=used.output or 0,
-            uncounted=int(used.input is None or used.output is None),
+            uncounted=int(_untold(used)),
             dollars=self.dollars or 0.0,
             unpriced=int(self.dollars is None),
         )
+
+    def _uncertain(self) -> Totals:
+        if self.by_hand:
+            return Totals()
+        attempts = self.maybe_billed
+        unpriced = int(self.usage is not None and self.dollars is None)
+        tokens = self.worst.times(attempts).tokens
+        if self.usage is not None and _untold(self.usage):
+            tokens += max(0, self.worst.tokens - self.usage.told)
+        return Totals(uncertain_dollars=self.worst.times(attempts + unpriced).dollars or 0.0, uncertain_tokens=tokens)
+
+
+def _untold(usage: Usage) -> bool:
+    return usage.input is None or usage.output is None
 
 
 class Ledger:
@@ -101,14 +87,18 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Read what an earlier process of this run wrote. Raises StoreError if it is damaged."""
         self.path = path
-        self._calls: dict[int, _Call] = {}
+        self._next = 0
+        self._open: dict[int, Call] = {}
+        self._unsure: dict[int, Call] = {}  # ended, and perhaps billed for more than is known
+        self._ended: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
+        self._most = (0.0, 0)  # dollars and tokens of the ended calls at the most
         self._file = Appender(path, "the ledger", {"kind": "start", "format": FORMAT})
         for line in read_lines(self.path, "the ledger"):
             self._take(line)
 
-    def reserve(self, key: CallKey, model: str, *, prompt_tokens: int, max_tokens: int, dollars: float | None) -> int:
-        """Note that a call starts; returns its number. `prompt_tokens` is an estimate, `dollars` the worst case."""
-        number = len(self._calls)
+    def reserve(self, key: CallKey, model: str, *, prompt_tokens: int, max_tokens: int, worst: Worst) -> int:
+        """Note that a call starts; returns its number. `prompt_tokens` is an estimate, `worst` a bound on one attempt."""
+        number = self._next
         self._write(
             {
                 "kind": "reserve",
@@ -118,7 +108,8 @@ class Ledger:
                 "model": model,
                 "prompt_tokens_estimate": prompt_tokens,
                 "max_tokens": max_tokens,
-                "worst_dollars": dollars,
+                "worst_tokens": worst.tokens,
+                "worst_dollars": worst.dollars,
             }
         )
         return number
@@ -146,17 +137,40 @@ class Ledger:
         """Note that the call ended with a fault and nothing is known to be billed."""
         self._write({"kind": "fail", "id": number, "error": error, "may_be_billed": may_be_billed})
 
+    def settle_by_hand(self, number: int, dollars: float) -> None:
+        """Note what somebody read off the bill for what is unsure of this call. Raises InputError if nothing is."""
+        if number not in self._open and number not in self._unsure:
+            known = ", ".join(str(call.number) for call in self.unsure()) or "none"
+            raise InputError(
+                f"nothing is unsettled about call {number}", where=str(self.path), hint=f"unsettled calls: {known}"
+            )
+        self._write({"kind": "by_hand", "id": number, "dollars": dollars})
+
+    def unsure(self) -> list[Call]:
+        """The calls that may be on the bill with more than is known, by number; those in flight are among them."""
+        return [call for _, call in sorted({**self._open, **self._unsure}.items())]
+
+    @property
+    def most(self) -> tuple[float, int, int]:
+        """(dollars, tokens, calls) at the most: what is spent, and the worst case of all that is unsettled."""
+        dollars, tokens = self._most
+        for call in self._open.values():
+            attempts = 1 + call.maybe_billed
+            dollars += (call.worst.dollars or 0.0) * attempts
+            tokens += call.worst.tokens * attempts
+        return dollars, tokens, self._next
+
     def totals(self) -> Totals:
         """Over all calls."""
-        return sum((call.totals() for call in self._calls.values()), Totals())
+        return sum(self.by_stage().values(), Totals())
 
     def by_stage(self) -> dict[str, Totals]:
         """By stage, in order of first call."""
-        return self._by(lambda call: call.stage)
+        return self._by(0)
 
     def by_model(self) -> dict[str, Totals]:
         """By the SPEC that the call was made on."""
-        return self._by(lambda call: call.model)
+        return self._by(1)
 
     def close(self) -> None:
         """Close the file; another line opens it again."""
@@ -168,23 +182,60 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _by(self, name: Callable[[_Call], str]) -> dict[str, Totals]:
-        grouped: dict[str, Totals] = {}
-        for call in self._calls.values():
-            grouped[name(call)] = grouped.get(name(call), Totals()) + call.totals()
-        return grouped
+    def _by(self, position: int) -> dict[str, Totals]:
+        grouped: defaultdict[str, Totals] = defaultdict(Totals)
+        for names, totals in self._ended.items():
+            grouped[names[position]] += totals
+        for call in self._open.values():
+            grouped[(call.stage, call.model)[position]] += call.totals()
+        return dict(grouped)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if line["kind"] == "reserve":
-            self._calls[line["id"]] = _Call(line["stage"], line["model"], line["worst_dollars"])
+            self._take_reserve(line)
             return
-        call = self._calls.get(line.get("id", -1))
+        number = line.get("id", -1)
+        call = self._open.get(number)
+        if line["kind"] == "by_hand":
+            self._take_by_hand(call or self._unsure.get(number), line["dollars"])
+        elif call is not None:
+            call.maybe_billed += int(line.get("may_be_billed", False))
+            if line["kind"] == "settle":
+                call.usage, call.dollars = Usage(**line["usage"]), line["dollars"]
+            call.failed = line["kind"] == "fail"
+            if not call.open:
+                self._end(call)
+
+    def _take_reserve(self, line: Mapping[str, Any]) -> None:
+        tokens = line.get("worst_tokens", line["prompt_tokens_estimate"] + line["max_tokens"])  # absent before 0.2
+        worst = Worst(tokens, line["worst_dollars"])
+        self._open[line["id"]] = Call(line["id"], line["key"], line["stage"], line["model"], worst)
+        self._ended[line["stage"], line["model"]] += Totals()  # keeps the order of first calls
+        self._next = line["id"] + 1
+
+    def _take_by_hand(self, call: Call | None, dollars: float) -> None:
         if call is None:
             return
-        call.maybe_billed += int(line.get("may_be_billed", False))
-        if line["kind"] == "settle":
-            call.usage, call.dollars = Usage(**line["usage"]), line["dollars"]
-        call.failed = line["kind"] == "fail"
+        if not call.open:
+            self._add(call, call.totals(), -1)
+        call.dollars = (call.dollars or 0.0) + dollars
+        call.usage = call.usage or Usage(0, 0, 0, 0)
+        call.maybe_billed, call.by_hand = 0, True
+        self._end(call)
+
+    def _end(self, call: Call) -> None:
+        self._open.pop(call.number, None)
+        self._unsure.pop(call.number, None)
+        totals = call.totals()
+        self._add(call, totals, 1)
+        if totals.uncertain_dollars or totals.uncertain_tokens:
+            self._unsure[call.number] = call
+
+    def _add(self, call: Call, totals: Totals, sign: int) -> None:
+        held = self._ended[call.stage, call.model]
+        self._ended[call.stage, call.model] = held + totals if sign > 0 else held - totals
+        dollars, tokens = self._most
+        self._most = dollars + sign * totals.most_dollars, tokens + sign * totals.most_tokens
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.append(line)

@@ -105,6 +105,11 @@ class Usage:
     output: int | None = None
     """Reasoning tokens included."""
 
+    @property
+    def told(self) -> int:
+        """All tokens that the server told."""
+        return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0) + (self.output or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from agent.llm.client import CallKey, Client
+from agent.llm.budget import Budget
+from agent.llm.client import CallKey, Client, Counts
 from agent.llm.errors import Declined
-from agent.llm.faults import ContextFilled
+from agent.llm.faults import ContextFilled, Transient
 from agent.llm.ledger import Ledger
 from agent.llm.limiter import Limiter
 from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.prices import Price
 from agent.llm.primer import Primer
-from agent.llm.retry import GaveUp, Repeat, RetryLimits, with_retries
-from agent.llm.tokens import BYTES_PER_TOKEN, estimate_prompt
-from sandbox.errors import RunoffError
+from agent.llm.retry import Repeat, RetryLimits, with_retries
+from agent.llm.tokens import BYTES_PER_TOKEN, bound_counted, bound_prompt, estimate_prompt
+from agent.llm.totals import Worst
+from sandbox.errors import BudgetReached, RunoffError
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class Model:
         client: Client,
         *,
         ledger: Ledger,
+        budget: Budget | None = None,
         price: Price | None = None,
         limiter: Limiter | None = None,
         primer: Primer | None = None,
@@ -42,10 +46,11 @@ class Model:
         bytes_per_token: float = BYTES_PER_TOKEN,
         on_repeat: Callable[[CallKey, Repeat], None] = log_repeat,
     ) -> None:
-        """`price` None: unknown. A limiter, a primer and a ledger may be shared between models."""
+        """`price` None: unknown; `budget` None: no limits. Models may share a limiter, a primer, a ledger and its budget."""
         self.client = client
         self.limiter = limiter or Limiter(16)
         self._ledger = ledger
+        self._budget = budget or Budget(ledger)
         self._price = price
         self._primer = primer or Primer()
         self._retry = retry or RetryLimits()
@@ -53,13 +58,13 @@ class Model:
         self._on_repeat = on_repeat
 
     async def complete(self, request: Request, key: CallKey) -> Reply:
-        """One completion, on the ledger. Raises what `Client.complete` does; ServerUnavailable only after the retries.
+        """One completion, on the ledger. Raises what `Client.complete` does, and BudgetReached where it does not fit.
 
+        ServerUnavailable is raised only after the retries.
         A call that is cancelled stays unsettled on the ledger: what it used is not known.
         """
         prefix = request.shared_prefix and f"{self.client.spec} {request.shared_prefix}"
-        async with self._primer.turn(prefix), self.limiter.slot():
-            call = _Call(self._ledger, self._reserve(request, key), key, self._on_repeat)
+        async with self._primer.turn(prefix), self.limiter.slot(), self._admitted(request, key) as call:
             try:
                 reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat)
             except ContextFilled as error:
@@ -69,7 +74,7 @@ class Model:
                 call.settle(Usage(), None, StopReason.REFUSAL)
                 return Reply(error.message, model=self.client.spec, stop_reason=StopReason.REFUSAL, seconds=call.seconds)
             except RunoffError as error:
-                self._ledger.fail(call.number, str(error), may_be_billed=isinstance(error, GaveUp) and error.may_be_billed)
+                self._ledger.fail(call.number, str(error), may_be_billed=getattr(error, "may_be_billed", False))
                 raise
             reply = replace(reply, text=_whole(reply.text), dollars=self._dollars(reply.usage), seconds=call.seconds)
             call.settle(reply.usage, reply.dollars, reply.stop_reason)
@@ -79,15 +84,51 @@ class Model:
         """Close the client's connections."""
         await self.client.close()
 
-    def _reserve(self, request: Request, key: CallKey) -> int:
-        prompt = estimate_prompt(request, self._bytes_per_token)
-        worst = self._price.worst(prompt, request.max_tokens) if self._price else None
-        return self._ledger.reserve(
-            key, self.client.spec, prompt_tokens=prompt, max_tokens=request.max_tokens, dollars=worst
+    @asynccontextmanager
+    async def _admitted(self, request: Request, key: CallKey) -> AsyncIterator[_Call]:
+        """The call, once the budget has room for its worst case and the ledger has its reservation."""
+        worst = await self._worst(request)
+        estimated = estimate_prompt(request, self._bytes_per_token)
+        number = await self._budget.admit(
+            worst,
+            lambda: self._ledger.reserve(
+                key, self.client.spec, prompt_tokens=estimated, max_tokens=request.max_tokens, worst=worst
+            ),
         )
+        try:
+            yield _Call(self._ledger, self._budget, number, key, worst, self._on_repeat)
+        finally:
+            self._budget.release()
+
+    async def _worst(self, request: Request) -> Worst:
+        """A bound on an attempt; where that is too much, a closer one by the server's own count, if it counts."""
+        worst = self._at_most(bound_prompt(request), request)
+        if self._budget.fits(worst) or not isinstance(self.client, Counts):
+            return worst
+        counted = await self.client.count(request)
+        if counted is None or bound_counted(counted, request) >= worst.tokens - request.max_tokens:
+            return worst
+        return self._at_most(bound_counted(counted, request), request)
+
+    def _at_most(self, prompt_tokens: int, request: Request) -> Worst:
+        dollars = self._price.worst(prompt_tokens, request.max_tokens) if self._price else None
+        return Worst(prompt_tokens + request.max_tokens, dollars)
 
     def _dollars(self, usage: Usage) -> float | None:
         return self._price.dollars(usage) if self._price else None
+
+
+class OutOfBudget(BudgetReached):
+    """A call that has failed, perhaps at a cost, and that the budget does not let be tried again."""
+
+    may_be_billed = True
+
+    def __init__(self, short: str, fault: Transient) -> None:
+        super().__init__(
+            f"the budget does not suffice for another attempt: {short}; the last one failed: {fault.message}",
+            where=fault.where,
+            hint="raise it: runoff resume RUN --budget MORE",
+        )
 
 
 def _whole(text: str) -> str:
@@ -100,8 +141,10 @@ class _Call:
     """One call while it is made: how often it was tried, and how long the last attempt took."""
 
     ledger: Ledger
+    budget: Budget
     number: int
     key: CallKey
+    worst: Worst
     on_repeat: Callable[[CallKey, Repeat], None]
     attempts: int = 0
     seconds: float = 0.0
@@ -115,7 +158,10 @@ class _Call:
             self.seconds = time.monotonic() - started
 
     def repeat(self, repeat: Repeat) -> None:
+        """Raises OutOfBudget where the attempt may be billed and another one does not fit beside it."""
         fault = repeat.fault
+        if fault.may_be_billed and (short := self.budget.lacks(self.worst, calls=0)):
+            raise OutOfBudget(short, fault)
         self.ledger.repeat(
             self.number, attempt=repeat.attempt, error=str(fault), wait=repeat.wait, may_be_billed=fault.may_be_billed
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from agent.llm.budget import Budget
 from agent.llm.client import CallKey, Client
 from agent.llm.ledger import Ledger
 from agent.llm.limiter import Limiter
@@ -20,6 +21,7 @@ def open_model(
     *,
     settings: LlmSettings,
     ledger: Ledger,
+    budget: Budget | None = None,
     env: Mapping[str, str],
     prices: PriceTable | None = None,
     replay: Callable[[ModelSpec], Client] | None = None,
@@ -37,6 +39,7 @@ def open_model(
     return Model(
         open_client(spec, settings, env, replay=replay, seed=seed),
         ledger=ledger,
+        budget=budget,
         price=table.price(str(spec)),
         limiter=Limiter(settings.in_flight if served else 10_000),
         primer=Primer(enabled=settings.prime and served),

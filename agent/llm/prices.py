@@ -43,7 +43,7 @@ class Price:
         Unknown cache counts are no obstacle: all prompt tokens are in `input` then, which is an upper bound.
         """
         if usage.input is None or usage.output is None:
-            return None
+            return 0.0 if self == FREE else None
         read, written = usage.cache_read or 0, usage.cache_write or 0
         rates = self._rates_for(usage.input + read + written)
         if rates is None:
@@ -60,6 +60,9 @@ class Price:
 
     def _rates_for(self, prompt_tokens: int) -> Rates | None:
         return self.rates if self.above is None or prompt_tokens <= self.above else self.above_rates
+
+
+FREE = Price(Rates(0.0, 0.0, 0.0, 0.0))
 
 
 class _RatesEntry(BaseModel):
@@ -113,7 +116,9 @@ class PriceTable:
     entries: tuple[tuple[str, Price], ...]
 
     def price(self, spec: str) -> Price | None:
-        """The price of the model that `spec` names; None where it is not known."""
+        """The price of the model that `spec` names; None where it is not known. What a recording says costs nothing."""
+        if spec.startswith("replay:"):
+            return FREE
         return next((price for pattern, price in self.entries if _matches(spec, pattern)), None)
 
     def over(self, pattern: str, price: Price) -> PriceTable:

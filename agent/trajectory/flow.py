@@ -18,7 +18,7 @@ from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.trajectory.journal import Entry, Journal, JournalMismatch
 from sandbox.api import Execution, Patch, Script
-from sandbox.errors import InfrastructureError
+from sandbox.errors import BudgetReached, InfrastructureError, RunoffError
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class Flow:
                 result: dict[str, Any] = {"reply": asdict(reply)}
             except ContextExceeded as error:
                 result = {"context_exceeded": error.message, "prompt_tokens": error.prompt_tokens, "limit": error.limit}
-            except InfrastructureError as error:
+            except (InfrastructureError, BudgetReached) as error:
                 self._note(step, sequence, error)
                 raise
             entry = Entry("ask", self.branch, sequence, step, request.parts, result, time.monotonic() - started)
@@ -189,7 +189,7 @@ class Flow:
             self.journal.fork(self.branch, sequence)
             return None
 
-    def _note(self, step: str, sequence: int, error: InfrastructureError) -> None:
+    def _note(self, step: str, sequence: int, error: RunoffError) -> None:
         self.journal.note(
             branch=self.branch,
             sequence=sequence,

@@ -9,7 +9,7 @@ from sandbox.api import Execution, Patch, Script, Verdict
 
 
 class Outcome(StrEnum):
-    """Why a trajectory ended. All are terminal; a fault of the infrastructure parks it instead (see `Parked`)."""
+    """Why a trajectory ended. All are terminal; a fault of the infrastructure or a budget parks it (see `Parked`)."""
 
     DONE = "done"  # the model approved its work
     ATTEMPTS = "attempts"  # out of turns; what there is counts
@@ -52,7 +52,8 @@ class PatchDraft:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A trajectory that a fault of the infrastructure interrupted; resuming takes it up again."""
+    """A trajectory that a fault of the infrastructure or a budget interrupted; resuming takes it up again."""
 
     cause: str
+    """`sandbox.errors.RunoffError.cause` of what interrupted it."""
     message: str

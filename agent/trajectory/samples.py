@@ -21,7 +21,7 @@ from agent.trajectory.flow import Flow
 from agent.trajectory.outcome import Parked, PatchDraft, ScriptDraft, TriedScript
 from agent.trajectory.settings import TrajectorySettings
 from agent.trajectory.testing import run_testing
-from sandbox.errors import InfrastructureError
+from sandbox.errors import BudgetReached, InfrastructureError
 
 Tell = Callable[[str, str], None]
 
@@ -55,8 +55,8 @@ async def draft_samples(
 ) -> list[Sample | Parked]:
     """Run all samples side by side. `flow(stage, number)` opens a trajectory; `model` suits the edit form to it.
 
-    A fault of the infrastructure parks the sample that it hit; the others go on. Any other error is raised once the
-    other samples have ended, so that what they paid for is journaled.
+    A fault of the infrastructure, or a budget that does not suffice, parks the sample that it hit; the others go on.
+    Any other error is raised once the other samples have ended, so that what they paid for is journaled.
     """
     files = render_files(context)
     desk = Desk(instance, repository, context, files, choose(settings.edit_format, model, context))
@@ -65,7 +65,7 @@ async def draft_samples(
     async def test(number: int) -> None:
         try:
             draft = await run_testing(flow("testing", number), instance, settings, files)
-        except InfrastructureError as error:
+        except (InfrastructureError, BudgetReached) as error:
             tests[number].set_result(_park(error, f"testing sample {number}", tell))
             return
         except BaseException:
@@ -80,8 +80,11 @@ async def draft_samples(
             return tried if isinstance(tried, Parked) else Sample(number, tried)
         try:
             seed = tried.tried or _first_that_reproduces([await other for other in tests])
+        except _Waits as waits:
+            return _park(waits.parked, f"editing sample {number}", tell)
+        try:
             edited = await run_editing(flow("editing", number), desk, settings, seed)
-        except InfrastructureError as error:
+        except (InfrastructureError, BudgetReached) as error:
             return _park(error, f"editing sample {number}", tell)
         tell("editing", f"sample {number}: {edited.outcome} after {edited.turns} turns")
         return Sample(number, tried, edited)
@@ -94,18 +97,27 @@ async def draft_samples(
 
 
 def _first_that_reproduces(tests: list[ScriptDraft | Parked]) -> TriedScript | None:
-    """Raises InfrastructureError if a test that might come first is parked: resuming would choose another."""
+    """Raises _Waits if a test that might come first is parked: resuming would choose another."""
     for ended in tests:
         if isinstance(ended, Parked):
-            raise InfrastructureError(f"waits for a testing trajectory that is parked: {ended.message}")
+            raise _Waits(Parked(ended.cause, f"waits for a testing trajectory that is parked: {ended.message}"))
         if ended.tried and ended.tried.reproduces:
             return ended.tried
     return None
 
 
-def _park(error: InfrastructureError, what: str, tell: Tell) -> Parked:
-    tell(what.split(maxsplit=1)[0], f"{what} is parked: {error}")
-    return Parked(error.cause, str(error))
+class _Waits(Exception):
+    """A trajectory cannot begin, since another one is parked."""
+
+    def __init__(self, parked: Parked) -> None:
+        super().__init__(parked.message)
+        self.parked = parked
+
+
+def _park(why: InfrastructureError | BudgetReached | Parked, what: str, tell: Tell) -> Parked:
+    parked = why if isinstance(why, Parked) else Parked(why.cause, str(why))
+    tell(what.split(maxsplit=1)[0], f"{what} is parked: {parked.message}")
+    return parked
 
 
 def _told(ended: ScriptDraft) -> str:

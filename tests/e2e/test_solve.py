@@ -70,10 +70,28 @@ def test_resume_of_a_finished_run_gives_its_result_and_needs_nothing(runoff, per
 
 
 def test_json_and_output(runoff, solve_arguments):
-    code, out, _ = runoff(*solve_arguments, "--json", "--output", "won.diff")
+    code, out, err = runoff(*solve_arguments, "--json", "--output", "won.diff")
     assert code == 0
-    assert json.loads(out)["patch_file"] == "won.diff"
+    events = [json.loads(line) for line in out.splitlines()]
+    assert (events[-1]["event"], events[-1]["patch_file"]) == ("result", "won.diff")
+    assert {event["event"] for event in events[:-1]} == {"progress", "started"}
+    stages = list(dict.fromkeys(event["stage"] for event in events if event["event"] == "progress"))
+    assert stages == ["environment", "relevance", "ranking", "testing", "editing", "matrix", "selection"]
+    calls = [event["spent"]["calls"] for event in events if "spent" in event]
+    assert calls == sorted(calls)
+    assert events[-1]["spent"]["calls"] == calls[-1] > 10
+    assert err == ""
     assert (runoff.folder / "won.diff").read_text().startswith("diff --git a/texttools/slug.py")
+
+
+def test_json_of_a_failure(runoff, solve_arguments, http_server):
+    with http_server(200, {"data": []}) as url:
+        arguments = [*solve_arguments, "--model", f"openai:m@{url}/v1", "--budget", 1]
+        code, out, err = runoff(*arguments, "--json")
+    last = json.loads(out.splitlines()[-1])
+    assert (code, last["event"], last["exit_code"], last["cause"]) == (2, "error", 2, "data")
+    assert "--price" in last["next"]
+    assert last["message"] in err
 
 
 def test_apply_refuses_on_conflict_and_changes_nothing(runoff, repository, solve_arguments):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.ledger import Ledger, Totals
+from agent.llm.ledger import Ledger
 from agent.llm.messages import StopReason, Usage
-from sandbox.errors import StoreError
+from agent.llm.totals import Totals, Worst
+from sandbox.errors import InputError, StoreError
 from tests.agent.llm.dialects import key
 
 counts = st.one_of(st.none(), st.integers(0, 10**6))
@@ -30,9 +31,13 @@ calls = st.tuples(
 )
 
 
+def reserve(ledger: Ledger, model: str = "openai:a", stage: str = "testing", dollars: float | None = 1.0) -> int:
+    return ledger.reserve(key(stage=stage), model, prompt_tokens=10, max_tokens=20, worst=Worst(50, dollars))
+
+
 def play(ledger: Ledger, call: Any) -> None:
     stage, model, worst, repeats, (what, *rest) = call
-    number = ledger.reserve(key(stage=stage), model, prompt_tokens=10, max_tokens=20, dollars=worst)
+    number = reserve(ledger, model, stage, worst)
     for attempt in range(repeats):
         ledger.repeat(number, attempt=attempt + 1, error="busy", wait=0.1, may_be_billed=attempt == 0)
     match what:
@@ -45,24 +50,28 @@ def play(ledger: Ledger, call: Any) -> None:
 def expected(call: Any) -> Totals:
     _, _, worst, repeats, (what, *rest) = call
     maybe = min(repeats, 1)
+    unsure = Totals(calls=1, maybe_billed=maybe, uncertain_dollars=maybe * (worst or 0), uncertain_tokens=maybe * 50)
     match what:
         case "settle":
             used: Usage = rest[0]
-            return Totals(
-                calls=1,
+            untold = used.input is None or used.output is None
+            return unsure + Totals(
                 input=used.input or 0,
                 cache_read=used.cache_read or 0,
                 cache_write=used.cache_write or 0,
                 output=used.output or 0,
-                uncounted=int(None in (used.input, used.output)),
+                uncounted=int(untold),
                 dollars=rest[1] or 0,
                 unpriced=int(rest[1] is None),
-                maybe_billed=maybe,
+                uncertain_dollars=0 if rest[1] is not None else worst or 0,
+                uncertain_tokens=max(0, 50 - used.told) if untold else 0,
             )
+        case "fail" if rest[0]:
+            return unsure + Totals(failed=1, maybe_billed=1, uncertain_dollars=worst or 0, uncertain_tokens=50)
         case "fail":
-            return Totals(calls=1, failed=1, maybe_billed=maybe + int(rest[0]))
+            return unsure + Totals(failed=1)
         case _:
-            return Totals(calls=1, unsettled=1, unsettled_dollars=worst or 0, maybe_billed=maybe)
+            return unsure + Totals(unsettled=1, unsettled_dollars=worst or 0, unsettled_tokens=50)
 
 
 @given(st.lists(calls, max_size=8), st.integers(0, 8))
@@ -80,6 +89,52 @@ def test_totals(made: list[Any], cut: int) -> None:
         for model, totals in ledger.by_model().items():
             assert totals == sum((expected(call) for call in made if call[1] == model), Totals())
         assert sum((totals.calls for totals in ledger.by_model().values()), 0) == len(made)
+        totals = ledger.totals()
+        assert ledger.most == (totals.most_dollars, totals.most_tokens, totals.calls)
+
+
+@given(st.lists(calls, min_size=1, max_size=8), st.data())
+def test_settled_by_hand(made: list[Any], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.jsonl"
+        with Ledger(path) as ledger:
+            for call in made:
+                play(ledger, call)
+            known, paid = ledger.totals().dollars, 0
+            for call in ledger.unsure():
+                ledger.settle_by_hand(call.number, float(data.draw(st.integers(0, 5), label=f"call {call.number}")))
+            paid = ledger.totals().dollars - known
+        for ledger_again in (ledger, Ledger(path)):
+            totals = ledger_again.totals()
+            assert (ledger_again.unsure(), totals.unsettled, totals.maybe_billed) == ([], 0, 0)
+            assert (totals.uncertain_dollars, totals.uncertain_tokens) == (0, 0)
+            assert (totals.calls, totals.dollars) == (len(made), known + paid)
+            assert ledger_again.most[0] == totals.dollars
+
+
+def test_settling_by_hand_what_is_settled(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.settle(reserve(ledger), Usage(1, 0, 0, 1), 0.1, seconds=1, stop_reason="end", attempts=1)
+        open_call = reserve(ledger)
+        with pytest.raises(InputError, match="nothing is unsettled about call 0") as raised:
+            ledger.settle_by_hand(0, 1.0)
+        assert str(open_call) in raised.value.hint
+
+
+def test_ledger_of_an_older_version(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    old = {"id": 0, "key": "a/testing/0/0", "stage": "testing", "model": "openai:a", "worst_dollars": 0.5}
+    lines = [{"kind": "start", "format": 1}, {"kind": "reserve", "prompt_tokens_estimate": 7, "max_tokens": 3, **old}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert Ledger(path).most == (0.5, 10, 1)
+
+
+def test_only_what_is_unsettled_is_held(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        for _ in range(50):
+            ledger.settle(reserve(ledger), Usage(1, 0, 0, 1), 0.1, seconds=1, stop_reason="end", attempts=1)
+        assert ledger.unsure() == []
+        assert ledger.totals().calls == 50
 
 
 @given(st.lists(calls, min_size=1, max_size=4), st.integers(0, 10**6))
@@ -101,7 +156,7 @@ def test_torn_end_is_dropped(made: list[Any], at: int) -> None:
 
 def test_reservation_is_written_before_the_call(tmp_path: Path) -> None:
     with Ledger(tmp_path / "run" / "ledger.jsonl") as ledger:
-        ledger.reserve(key(3, 4), "openai:a", prompt_tokens=10, max_tokens=20, dollars=None)
+        ledger.reserve(key(3, 4), "openai:a", prompt_tokens=10, max_tokens=20, worst=Worst(50, None))
         start, line = (json.loads(text) for text in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines())
     assert start["kind"] == "start"
     assert line == {
@@ -112,6 +167,7 @@ def test_reservation_is_written_before_the_call(tmp_path: Path) -> None:
         "model": "openai:a",
         "prompt_tokens_estimate": 10,
         "max_tokens": 20,
+        "worst_tokens": 50,
         "worst_dollars": None,
     }
 
@@ -127,7 +183,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "run" / "ledger.jsonl")
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cannot write the ledger"):
-        ledger.reserve(key(), "openai:a", prompt_tokens=1, max_tokens=1, dollars=None)
+        reserve(ledger)
     assert ledger.totals() == Totals()
 
 
@@ -138,6 +194,11 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         (Totals(calls=1, unpriced=1), "1 call of unknown price"),
         (Totals(calls=3, unpriced=2, dollars=0.25), "$0.2500 and 2 calls of unknown price"),
         (Totals(), "$0.0000"),
+        (Totals(calls=2, dollars=0.5, unsettled_dollars=0.25), "$0.5000 and at most $0.2500 unsettled"),
+        (
+            Totals(calls=1, unpriced=1, uncertain_dollars=0.25),
+            "$0.0000 and at most $0.2500 unsettled and 1 call of unknown price",
+        ),
     ],
 )
 def test_money_never_passes_unknown_off_as_nothing(totals, words):
