@@ -175,7 +175,7 @@ def shared_message(issue: str, repository: str) -> Message:
 
 def _question(path: str, piece: Piece) -> tuple[Part, ...]:
     text = render("relevance_file", path=path, text=piece.text, part=piece.place)
-    return Part("file", text.rstrip("\n") + "\n\n"), Part("step", render("relevance_step"))
+    return Part("file", text.rstrip("\n") + "\n\n"), Part("step", render("relevance_step", part=piece.place))
 
 
 def _join(verdicts: Sequence[_Verdict], extra: int = 0) -> _Verdict:

@@ -136,7 +136,8 @@ class _Draft:
             diff=_cut(self.patch.diff, self.settings.diff_chars),
             script=after is not None,
             new_script=new_script,
-            before=_shown(self.tried.baseline) if self.tried else "",
+            before=_shown(self.tried.baseline) if self.tried and new_script else "",
+            code_before=self.tried.baseline.exit_code if self.tried else None,
             after=_shown(after) if after else "",
         )
 

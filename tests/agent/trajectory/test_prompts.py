@@ -58,9 +58,13 @@ def test_editing_draft(form, script, snapshot):
     assert render("editing_draft", **values) == snapshot
 
 
-@pytest.mark.parametrize(("script", "new"), [(False, False), (True, False), (True, True)])
-def test_editing_feedback(script, new, snapshot):
-    values = {"diff": "-old\n+new </diff>", "script": script, "new_script": new, "before": "BEFORE", "after": "AFTER"}
+@pytest.mark.parametrize(
+    ("script", "new", "code"), [(False, False, None), (True, False, 2), (True, False, None), (True, True, 2)]
+)
+def test_editing_feedback(script, new, code, snapshot):
+    before = "BEFORE" if new else ""
+    values = {"diff": "-old\n+new </diff>", "script": script, "new_script": new, "before": before, "after": "AFTER"}
+    values["code_before"] = code
     assert render("editing_feedback", **values) == snapshot
 
 
