@@ -7,7 +7,7 @@ the matrix waits for all of them. Which patch wins is up to the selector, which 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from agent.context.stage import ContextSettings, build_context
 from agent.executor import Executor
 from agent.instances import Instance
 from agent.progress import Event, Watch
-from agent.repository import Repository
+from agent.repository import Repository, SourceFile
 from agent.store import InstanceStore, Parts, write_text
 from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.outcome import Parked
@@ -132,6 +132,8 @@ class Pipeline:
     watch: Watch = lambda event: None
     fork: bool = False
     """Where a journal holds another request than is asked for now, go on from there instead of stopping."""
+    forecast: Callable[[Sequence[SourceFile]], str] | None = None
+    """What is to be told of the files to read, such as an estimate of the cost."""
     _journals: ExitStack = field(default_factory=ExitStack)
 
     async def run(self) -> Result:
@@ -164,6 +166,7 @@ class Pipeline:
             relevance_flow=self.flow("relevance", 0, self.models.cheap),
             ranking_flow=self.flow("ranking", 0, self.models.main),
             tell=lambda text, done, total: self.tell("relevance", text, done, total),
+            forecast=self.forecast,
         )
         self.store.write("01_context/context.json", built.to_json())
         self.tell("ranking", built.summary())

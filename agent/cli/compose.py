@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.cli.components import context_settings, selection_settings, trajectory_settings
+from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
 from agent.cli.models import Specs, open_models, prices_of, rates_of, same_model, specs_of, system_name
@@ -196,6 +197,7 @@ class Session:
             ),
             self._watch,
             fork=self._fork,
+            forecast=lambda files: in_a_line(self._with_models(specs), self.instance, files),
         )
         result = await pipeline.run()
         run.write_predictions(system_name(specs.main))
@@ -238,10 +240,13 @@ class Session:
     def _tell(self, text: str) -> None:
         self._watch(Event(self.instance.id, "environment", text))
 
+    def _with_models(self, specs: Specs) -> SolveSettings:
+        """The settings, with the models that answer where none are named."""
+        return self.settings.model_copy(update={"model": str(specs.main), "cheap_model": str(specs.cheap)})
+
     def _manifest(self, specs: Specs, prices: PriceTable) -> dict[str, Any]:
         """Settings that decide what models see, and what they are."""
-        ours = self.settings.model_dump()
-        settings = {**ours, "model": str(specs.main), "cheap_model": str(specs.cheap)}
+        settings = self._with_models(specs).model_dump()
         packages = {name: version(name) for name in ("runoff", "anthropic", "openai", "docker")}
         return {
             "settings": {name: value for name, value in settings.items() if name not in ("runs", "run")},

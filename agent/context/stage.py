@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -89,14 +89,20 @@ async def build_context(
     relevance_flow: Flow,
     ranking_flow: Flow,
     tell: Callable[[str, int, int], None] = lambda text, done, total: None,
+    forecast: Callable[[Sequence[SourceFile]], str] | None = None,
 ) -> BuiltContext:
-    """Run the stage; `tell` hears (text, files judged, files to judge). Raises what the clients raise."""
+    """Run the stage; `tell` hears (text, files judged, files to judge). Raises what the clients raise.
+
+    `forecast`: what is to be told of the files before the first of them is judged.
+    """
     files, left_out, prefiltered = files_to_read(repository, instance.statement, settings)
     if not files:
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise InputError(
             f"no file to read is left ({counts})", where=instance.repo, hint="widen --languages or pass --with-tests"
         )
+    if forecast:
+        tell(forecast(files), 0, 0)
     tell("files", 0, len(files))
     seen: set[str] = set()
 
