@@ -1,6 +1,6 @@
 """How much of its prompts the editing stage finds in a server's prompt cache: the real trajectories, a real llama.cpp.
 
-usage: python scripts/bench_prompt_cache.py [--samples 4] [--turns 3] [--layouts one,unified,split] [--protocols openai,anthropic]
+usage: python scripts/bench_prompt_cache.py [--samples 4] [--turns 3] [--layouts one,unified,split] [--protocols openai]
 
 Makes a small repository, starts `scripts/model-server` anew for every row, and runs the editing trajectories of all
 samples side by side, each seeded with a script of its own, through `run_editing` and `open_model` as `runoff solve` does.
@@ -115,7 +115,13 @@ class Watched:
         """The bytes that the first requests of all samples have in common, as a share of the mean prompt."""
         texts = ["".join(message.text for message in request.messages) for request in self.requests.values()]
         firsts = ["".join(m.text for m in request.messages) for key, request in self.requests.items() if key.sequence == 0]
-        return len(os.path.commonprefix(firsts)) * len(texts) / sum(map(len, texts))
+        return common(firsts) * len(texts) / sum(map(len, texts))
+
+
+def common(texts: Sequence[str]) -> int:
+    """Characters that all texts begin with."""
+    different = (at for at, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1)
+    return next(different, min(map(len, texts)))
 
 
 def make_repository(folder: Path, modules: int) -> None:
@@ -131,13 +137,14 @@ def make_repository(folder: Path, modules: int) -> None:
 
 
 @contextmanager
-def server(model: str, layout: str, context: int) -> Iterator[str]:
+def server(layout: str, options: argparse.Namespace) -> Iterator[str]:
     """Base URL (without /v1) of a fresh server."""
-    command = [sys.executable, str(SERVER), "--model", model, "--port", "0", "--context", str(context), *LAYOUTS[layout]]
+    chosen = {"--model": options.model, "--port": 0, "--context": options.window, "--threads": options.threads}
+    command = [sys.executable, str(SERVER), *LAYOUTS[layout], *(str(each) for pair in chosen.items() for each in pair)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            assert process.stdout is not None  # noqa: S101  it is a pipe
+            assert process.stdout is not None
             spec = process.stdout.readline().strip()
             if not spec:
                 log.seek(0)
@@ -150,7 +157,7 @@ def server(model: str, layout: str, context: int) -> Iterator[str]:
 
 async def measure(setting: Setting, options: argparse.Namespace, folder: Path) -> str:
     """One row: all samples' editing trajectories on a fresh server."""
-    with server(options.model, setting.layout, options.window) as url:
+    with server(setting.layout, options) as url:
         name = parse_spec(f"{setting.protocol}:{options.model}@{url}{'/v1' if setting.protocol == 'openai' else ''}")
         with Ledger(folder / "ledger.jsonl") as ledger:
             settings = LlmSettings(prime=setting.priming, attempts=1, timeout_seconds=options.timeout)
@@ -228,6 +235,7 @@ def main() -> None:
     parser.add_argument("--context-tokens", type=int, default=4800, help="estimated tokens of the files in the prompt")
     parser.add_argument("--window", type=int, default=8192, help="tokens that the server holds for one request")
     parser.add_argument("--max-tokens", type=int, default=64, help="tokens of a reply")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the server; fewer on a busy machine")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds that one call may take")
     parser.add_argument("--layouts", default="one,unified,split", help=f"of {', '.join(LAYOUTS)}")
     parser.add_argument("--protocols", default="openai,anthropic")

@@ -16,7 +16,7 @@ from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.prices import Price
 from agent.llm.primer import Primer
 from agent.llm.retry import GaveUp, Repeat, RetryLimits, with_retries
-from agent.llm.tokens import BYTES_PER_TOKEN, estimate_prompt
+from agent.llm.tokens import BYTES_PER_TOKEN, estimate_messages, estimate_prompt
 from sandbox.errors import RunoffError
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Model:
         A call that is cancelled stays unsettled on the ledger: what it used is not known.
         """
         prefix = request.shared_prefix and f"{self.client.spec} {request.shared_prefix}"
-        async with self._primer.turn(prefix), self.limiter.slot():
+        tokens = estimate_messages(request.shared, self._bytes_per_token)
+        async with self._primer.turn(prefix, tokens), self.limiter.slot():
             call = _Call(self._ledger, self._reserve(request, key), key, self._on_repeat)
             try:
                 reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat)
