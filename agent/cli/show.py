@@ -94,6 +94,7 @@ def _spending(console: Console, run: Run) -> None:
         table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), totals.money)
     if table.row_count:
         console.print(table)
+        console.print(ledger.totals().cached, highlight=False)
     if unsure := ledger.unsure():
         _unsettled(console, unsure, run.name)
 

@@ -61,6 +61,7 @@ class Call:
             cache_read=used.cache_read or 0,
             cache_write=used.cache_write or 0,
             output=used.output or 0,
+            cache_untold=int(used.cache_read is None),
             uncounted=int(_untold(used)),
             dollars=self.dollars or 0.0,
             unpriced=int(self.dollars is None),

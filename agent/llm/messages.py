@@ -71,15 +71,19 @@ class Request:
         return digest_of(*said, f"{self.temperature}", f"{self.max_tokens}", self.json_schema)
 
     @property
+    def shared(self) -> tuple[Message, ...]:
+        """The messages up to the first cache breakpoint, the last of them cut behind it; none if there is no breakpoint."""
+        for at, message in enumerate(self.messages):
+            for index, part in enumerate(message.parts):
+                if part.cache:
+                    return (*self.messages[:at], Message(message.role, message.parts[: index + 1]))
+        return ()
+
+    @property
     def shared_prefix(self) -> str:
         """Digest of everything up to the first cache breakpoint; empty if there is none."""
-        texts: list[str] = []
-        for message in self.messages:
-            for part in message.parts:
-                texts.append(f"{message.role}:{part.digest}")
-                if part.cache:
-                    return digest_of(*texts)
-        return ""
+        said = [f"{message.role}:{part.digest}" for message in self.shared for part in message.parts]
+        return digest_of(*said) if said else ""
 
 
 class StopReason(StrEnum):

@@ -18,7 +18,7 @@ from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.prices import Price
 from agent.llm.primer import Primer
 from agent.llm.retry import Repeat, RetryLimits, with_retries
-from agent.llm.tokens import BYTES_PER_TOKEN, bound_counted, bound_prompt, estimate_prompt
+from agent.llm.tokens import BYTES_PER_TOKEN, bound_counted, bound_prompt, estimate_messages, estimate_prompt
 from agent.llm.totals import Worst
 from sandbox.errors import BudgetReached, RunoffError
 
@@ -64,7 +64,8 @@ class Model:
         A call that is cancelled stays unsettled on the ledger: what it used is not known.
         """
         prefix = request.shared_prefix and f"{self.client.spec} {request.shared_prefix}"
-        async with self._primer.turn(prefix), self.limiter.slot(), self._admitted(request, key) as call:
+        tokens = estimate_messages(request.shared, self._bytes_per_token)
+        async with self._primer.turn(prefix, tokens), self.limiter.slot(), self._admitted(request, key) as call:
             try:
                 reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat)
             except ContextFilled as error:

@@ -9,6 +9,7 @@ from agent.llm.client import CallKey, Client
 from agent.llm.ledger import Ledger
 from agent.llm.limiter import Limiter
 from agent.llm.model import Model, log_repeat
+from agent.llm.prefix_cache import prefix_cache
 from agent.llm.prices import PriceTable, load_prices
 from agent.llm.primer import Primer
 from agent.llm.retry import Repeat
@@ -42,7 +43,7 @@ def open_model(
         budget=budget,
         price=table.price(str(spec)),
         limiter=Limiter(settings.in_flight if served else 10_000),
-        primer=Primer(enabled=settings.prime and served),
+        primer=Primer(prefix_cache(spec), enabled=settings.prime and served),
         retry=settings.retry,
         bytes_per_token=settings.bytes_per_token,
         on_repeat=on_repeat,

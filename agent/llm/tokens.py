@@ -7,8 +7,9 @@ is bytes over a ratio: deterministic, and on source code rather too high than to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from agent.llm.messages import Request
+from agent.llm.messages import Message, Request
 
 BYTES_PER_TOKEN = 3.2
 """Python source measured between 3.0 and 4.2 with the common tokenizers; prose lies above."""
@@ -30,7 +31,12 @@ def estimate_bytes(count: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
 
 def estimate_prompt(request: Request, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
     """An estimate of a request's prompt tokens, the chat template included."""
-    return sum(estimate(message.text, bytes_per_token) + PER_MESSAGE for message in request.messages)
+    return estimate_messages(request.messages, bytes_per_token)
+
+
+def estimate_messages(messages: Sequence[Message], bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """An estimate of these messages' tokens, the chat template included."""
+    return sum(estimate(message.text, bytes_per_token) + PER_MESSAGE for message in messages)
 
 
 def bound_prompt(request: Request) -> int:

@@ -16,6 +16,8 @@ class Totals:
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+    cache_untold: int = 0
+    """Settled calls whose server did not say what it had in its cache."""
     uncounted: int = 0
     """Settled calls whose prompt or reply tokens the server did not tell."""
     dollars: float = 0.0
@@ -61,6 +63,15 @@ class Totals:
             return sure
         unknown = f"{self.unpriced} call{'s' if self.unpriced > 1 else ''} of unknown price"
         return f"{sure} and {unknown}" if self.dollars or unsure else unknown
+
+    @property
+    def cached(self) -> str:
+        """The share of prompt tokens that a cache served, in words; what is not told is not zero."""
+        prompt = self.input + self.cache_read + self.cache_write
+        if not prompt or (self.cache_untold and not self.cache_read):
+            return "cache share unknown"
+        share = f"{self.cache_read / prompt:.0%} of the prompt tokens from a cache"
+        return share + (f" ({self.cache_untold} calls did not say)" if self.cache_untold else "")
 
     @property
     def tokens(self) -> str:

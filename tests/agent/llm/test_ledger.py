@@ -60,6 +60,7 @@ def expected(call: Any) -> Totals:
                 cache_read=used.cache_read or 0,
                 cache_write=used.cache_write or 0,
                 output=used.output or 0,
+                cache_untold=int(used.cache_read is None),
                 uncounted=int(untold),
                 dollars=rest[1] or 0,
                 unpriced=int(rest[1] is None),
@@ -203,3 +204,20 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_money_never_passes_unknown_off_as_nothing(totals, words):
     assert totals.money == words
+
+
+@pytest.mark.parametrize(
+    ("totals", "words"),
+    [
+        (Totals(input=25, cache_read=75), "75% of the prompt tokens from a cache"),
+        (
+            Totals(input=20, cache_read=75, cache_write=5, cache_untold=2),
+            "75% of the prompt tokens from a cache (2 calls did not say)",
+        ),
+        (Totals(input=100, cache_untold=1), "cache share unknown"),
+        (Totals(input=100), "0% of the prompt tokens from a cache"),
+        (Totals(), "cache share unknown"),
+    ],
+)
+def test_cached_share(totals, words):
+    assert totals.cached == words

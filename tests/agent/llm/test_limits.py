@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agent.llm.limiter import Limiter
+from agent.llm.prefix_cache import PrefixCache
 from agent.llm.primer import Primer
 
 
@@ -87,8 +88,8 @@ class TestLimiter:
 
 
 class TestPrimer:
-    async def call(self, primer: Primer, work: Work, number: int, prefix: str = "p") -> None:
-        async with primer.turn(prefix):
+    async def call(self, primer: Primer, work: Work, number: int, prefix: str = "p", tokens: int = 5000) -> None:
+        async with primer.turn(prefix, tokens):
             await work.do(number)
 
     async def test_first_goes_alone(self) -> None:
@@ -128,15 +129,71 @@ class TestPrimer:
             end.set_result(None)
         await asyncio.gather(*tasks)
 
-    async def test_cold_prefix_is_primed_again(self) -> None:
-        primer, work = Primer(lifetime=0.0), Work()
-        tasks = [asyncio.create_task(self.call(primer, work, number)) for number in range(2)]
+    async def test_expired_prefix_is_primed_again_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 1000.0
+        monkeypatch.setattr("agent.llm.primer.time.monotonic", lambda: now)
+        primer, work = Primer(PrefixCache(lifetime=300.0)), Work()
+
+        async def begin(*numbers: int) -> list[asyncio.Task[None]]:
+            tasks = [asyncio.create_task(self.call(primer, work, number)) for number in numbers]
+            await settle()
+            return tasks
+
+        tasks = await begin(0)
+        now += 290  # a slow call: the cache was read when it began
+        work.ends[0].set_result(None)
+        tasks += await begin(1)
+        assert work.begun == [0, 1]
+        now += 310
+        work.ends[1].set_result(None)
+        await settle()
+        tasks += await begin(2, 3, 4)
+        assert work.begun == [0, 1, 2]
+        now += 310  # longer than the lifetime, and still those that have waited do not wait for each other
+        work.ends[2].set_result(None)
+        await settle()
+        assert work.begun == [0, 1, 2, 3, 4]
+        for number in (3, 4):
+            work.ends[number].set_result(None)
+        await asyncio.gather(*tasks)
+
+    async def test_prefix_of_an_own_server_stays_warm(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 1000.0
+        monkeypatch.setattr("agent.llm.primer.time.monotonic", lambda: now)
+        primer, work = Primer(), Work()
+        tasks = [asyncio.create_task(self.call(primer, work, 0))]
         await settle()
         work.ends[0].set_result(None)
         await settle()
-        assert work.begun == [0, 1]
-        work.ends[1].set_result(None)
+        now += 100_000.0
+        tasks += [asyncio.create_task(self.call(primer, work, number)) for number in (1, 2)]
+        await settle()
+        assert work.begun == [0, 1, 2]
+        for number in (1, 2):
+            work.ends[number].set_result(None)
         await asyncio.gather(*tasks)
+
+    async def test_prefix_that_is_too_short_to_be_cached_is_not_waited_for(self) -> None:
+        primer, work = Primer(PrefixCache(min_tokens=1024)), Work()
+        tasks = [asyncio.create_task(self.call(primer, work, n, str(n // 2), (1023, 1024)[n // 2])) for n in range(4)]
+        await settle()
+        assert work.begun == [0, 1, 2]
+        for number in (0, 1, 2):
+            work.ends[number].set_result(None)
+        await settle()
+        work.ends[3].set_result(None)
+        await asyncio.gather(*tasks)
+
+    async def test_first_that_is_cancelled_lets_the_others_go(self) -> None:
+        primer, work = Primer(), Work()
+        tasks = [asyncio.create_task(self.call(primer, work, number)) for number in range(3)]
+        await settle()
+        tasks[0].cancel()
+        await settle()
+        assert work.begun == [0, 1, 2]
+        for number in (1, 2):
+            work.ends[number].set_result(None)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def test_switched_off(self) -> None:
         primer, work = Primer(enabled=False), Work()

@@ -70,7 +70,7 @@ async def test_unknown_price_stays_unknown(bench: Bench) -> None:
     reply = await model.complete(ask(), key())
     assert reply.dollars is None
     assert bench.lines()[1]["worst_dollars"] is None
-    assert bench.ledger.totals() == Totals(calls=1, input=100, output=7, unpriced=1)
+    assert bench.ledger.totals() == Totals(calls=1, input=100, output=7, unpriced=1, cache_untold=1)
 
 
 async def test_known_price(bench: Bench) -> None:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from agent.llm.client import CallKey
 from agent.llm.errors import NoKey
-from agent.llm.messages import Reply, Request
+from agent.llm.messages import Message, Part, Reply, Request
 from agent.llm.parameters import takes_of
+from agent.llm.prefix_cache import prefix_cache
 from agent.llm.settings import LlmSettings
 from agent.llm.specs import ModelSpec, check, default_spec, open_client, parse_spec
-from agent.llm.tokens import estimate, estimate_bytes, estimate_prompt
+from agent.llm.tokens import estimate, estimate_bytes, estimate_messages, estimate_prompt
 from sandbox.errors import InputError
 from tests.agent.llm.dialects import ask
 
@@ -146,3 +147,33 @@ def test_estimate_of_source_is_not_too_low() -> None:
     assert len(source) / 4 < estimate(source) < len(source) / 2
     assert estimate("") == 0
     assert estimate_prompt(ask("abc", system="d")) == estimate("abc") + estimate("d") + 8
+
+
+@pytest.mark.parametrize(
+    ("spec", "minimum"),
+    [
+        ("anthropic:claude-opus-4-5-20251101", 4096),
+        ("anthropic:claude-opus-4-8", 1024),
+        ("anthropic:claude-sonnet-4-5", 1024),
+        ("anthropic:claude-haiku-4-5", 4096),
+        ("anthropic:claude-sonnet-5-5", 512),
+        ("openai:gpt-6-sol", 1024),
+        ("openai:qwen@http://127.0.0.1:8091/v1", 0),
+        ("anthropic:claude-opus-4-5@http://127.0.0.1:8091", 0),
+    ],
+)
+def test_shortest_prefix_that_a_server_caches(spec: str, minimum: int) -> None:
+    assert prefix_cache(parse_spec(spec)).min_tokens == minimum
+
+
+def test_own_server_keeps_prefixes_until_it_needs_the_room() -> None:
+    assert prefix_cache(parse_spec("openai:qwen@http://127.0.0.1:8091/v1")).lifetime == float("inf")
+    assert prefix_cache(parse_spec("anthropic:claude-sonnet-5-5")).lifetime == 300.0
+
+
+def test_shared_part_of_a_request_ends_behind_its_first_breakpoint() -> None:
+    system = Message("system", (Part("rules", "Rules. "), Part("issue", "Issue.", cache=True), Part("tail", "Tail.")))
+    request = Request((Message("user", (Part("a", "A"),)), system, Message("user", (Part("b", "B", cache=True),))))
+    assert [message.text for message in request.shared] == ["A", "Rules. Issue."]
+    assert estimate_messages(request.shared) < estimate_prompt(request)
+    assert Request((Message("user", (Part("a", "A"),)),)).shared == ()
