@@ -25,6 +25,7 @@ from agent.cli.components import context_settings, llm_settings, selection_setti
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
 from agent.cli.progress import Progress
+from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import SolveSettings, validated
 from agent.executor import Executor
 from agent.instances import Instance
@@ -102,7 +103,9 @@ class Session:
 
     async def solve(self, settings: SolveSettings) -> Result:
         """Start a run, or go on with the one of that name if its settings are the same."""
+        refuse_secrets(settings)
         inputs = await open_inputs(settings)
+        refuse_secrets_of_issue(inputs.instance)
         name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
@@ -119,6 +122,7 @@ class Session:
             if key in wanted:
                 _same_model(recorded[key], wanted[key], key)
         settings = validated({**recorded, **wanted, "runs": str(run.path.parent), "run": run.name})
+        refuse_secrets(settings)
         known = run.instances()
         if len(known) != 1:
             raise InputError(
