@@ -71,7 +71,8 @@ class Places:
             if found["host"] not in PUBLIC:
                 self._host(found["host"])
         for path in _paths_in(text):
-            self._add(path, f"[path:{len(self._exact) + 1}]")
+            known = sum(words.startswith("[path:") for words in self._exact.values())
+            self._add(path, f"[path:{known + 1}]")
 
     def _add(self, path: str, words: str) -> None:
         if len(path.rstrip("/")) > _SHORTEST and not _stays(path):

@@ -49,6 +49,11 @@ class GuardedClient:
             self._secrets().cleanse(error)
             raise
 
+    async def count(self, request: Request) -> int | None:
+        """Prompt tokens as the server counts them, without known secrets in what it counts; None where it cannot."""
+        counter = getattr(self.client, "count", None)
+        return None if counter is None else await counter(self._without(request, self._secrets()))
+
     async def close(self) -> None:
         """Close connections."""
         await self.client.close()

@@ -190,8 +190,6 @@ def test_secrets_stay_where_they_are(runoff, planted, gateway, tmp_path, sandbox
     code, out, err = runoff(*arguments(gateway, planted, sandbox))
     said += [("solve", f"{out}{err}".encode())]
     assert code == 0, err
-    assert "a prompt would have held the value of OPENAI_API_KEY" in err
-    assert "PIP_INDEX_URL holds a password, so set-up does not get it" in err
     code, out, err = runoff("show", "first")
     said += [("show", f"{out}{err}".encode())]
     code, out, err = runoff("show", "first", "--export", "given.tar.gz", "--with-prompts")
@@ -213,6 +211,9 @@ def test_secrets_stay_where_they_are(runoff, planted, gateway, tmp_path, sandbox
     assert any("parts/" in name for name, _ in given)
     places = (str(tmp_path), "home-of-somebody", "db.internal:5432/x@")
     assert holders(given, [*secrets_of_the_user(), *COMMITTED, *places]) == set()
+    warned = said[0][1].decode()
+    assert "a prompt would have held the value of OPENAI_API_KEY" in warned
+    assert "PIP_INDEX_URL holds a password, so set-up does not get it" in warned
 
 
 @pytest.mark.parametrize("mood", ["refuse", "down"])
@@ -277,7 +278,7 @@ def test_a_secret_in_a_setting_is_refused_unseen(runoff, planted, gateway, flag,
 def test_set_up_gets_the_secrets_that_are_named_and_nobody_else_does(runoff, planted, gateway):
     wanted = {"RUNOFF_SETUP_SECRETS": "MY_SERVICE_TOKEN"}
     setup = 'test "${#MY_SERVICE_TOKEN}" = 39 && echo "$MY_SERVICE_TOKEN" && exit 3'
-    code, out, err = runoff(*arguments(gateway, planted), "--setup", setup, **wanted)
+    code, _, err = runoff(*arguments(gateway, planted), "--setup", setup, **wanted)
     assert code == 2
     assert "failed with exit code 3" in err
     assert "[redacted:MY_SERVICE_TOKEN:1]" in err
