@@ -75,8 +75,9 @@ class Places:
             self._add(path, f"[path:{known + 1}]")
 
     def _add(self, path: str, words: str) -> None:
-        if len(path.rstrip("/")) > _SHORTEST and not _stays(path):
-            self._exact.setdefault(path.rstrip("/"), words)
+        path = path.rstrip("/")
+        if (path.count("/") > 1 or path in ("/root", "~")) and not _stays(path):  # /tmp is everybody's
+            self._exact.setdefault(path, words)
 
     def _host(self, host: str) -> str:
         if host in PUBLIC or host.endswith(".invalid"):
@@ -88,9 +89,7 @@ class Places:
         names = {socket.gethostname(): "[host]"}
         with contextlib.suppress(KeyError, OSError):  # a user id without a name
             names[getpass.getuser()] = "[user]"
-        return {
-            name: words for name, words in names.items() if len(name) > _SHORTEST - 1 and name not in {*_COMMON, *PUBLIC}
-        }
+        return {name: words for name, words in names.items() if len(name) >= _SHORTEST and name not in {*_COMMON, *PUBLIC}}
 
     def _compiled(self) -> re.Pattern[str] | None:
         paths = [rf"(?<![\w.-]){re.escape(path)}(?![\w-])" for path in sorted(self._exact, key=len, reverse=True)]

@@ -40,6 +40,8 @@ _ENCODED = 12
 """Characters of an encoded form at least."""
 _FRAGMENT = 8
 """Characters of a known secret, from its start or its end, that an error must not hold."""
+_ORDINARY = re.compile(r"[/~.].*|[\d.:,]+|[\w./-]+\.[a-z]{1,5}|\w+://[^@?#]*")
+"""A path, a number, a file's name, an address without anything secret in it."""
 _URL_PASSWORD = re.compile(r"://[^\s/:@]{0,200}:([^\s/@]+)@")
 
 
@@ -57,8 +59,8 @@ def known_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_secret(value: str) -> bool:
-    """Whether the value is no word, number, switch or path that texts hold for other reasons."""
-    if len(value) < SHORTEST or value.startswith(("/", "~/", "./")) or re.fullmatch(r"[\d.:,]+", value):
+    """Whether the value is no word, number, switch, path or address that texts hold for other reasons."""
+    if len(value) < SHORTEST or _ORDINARY.fullmatch(value):
         return False
     kinds = [any(test(char) for char in value) for test in (str.islower, str.isupper, str.isdigit)]
     return len(value) >= LONG or sum(kinds) > 1

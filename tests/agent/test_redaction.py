@@ -176,7 +176,7 @@ class TestEnvironment:
     def test_names_that_say_so(self) -> None:
         environment = {
             "OPENAI_API_KEY": KEY, "MY_SERVICE_TOKEN": "a-token-of-many-words", "AWS_ACCESS_KEY_ID": "AKIAQWERTYUI23456723",
-            "DB_PASSWORD": "Hunter22", "GITHUB_PAT": "abc123def", "SENTRY_DSN": "https://abc123def456@sentry.example.org/1",
+            "DB_PASSWORD": "Hunter22", "GITHUB_PAT": "abc123def", "SENTRY_DSN": "https://abc123def456@sentry.example.org/1", "MY_JWT": TOKENS["jwt"],
         }  # fmt: skip
         assert set(known_secrets(environment)) == set(environment)
 
@@ -190,7 +190,7 @@ class TestEnvironment:
             ("SSH_AUTH_SOCK", "/tmp/ssh-abc123/agent.1"), ("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key1.json"),
             ("RUNOFF_MAX_TOKENS", "12345678"), ("OPENAI_API_KEY", "none"), ("OPENAI_API_KEY", "placeholder"),
             ("DB_PASSWORD", "postgres"), ("PATH", "/usr/bin:/bin1"), ("MONKEY", "abc123def456"), ("PWD", "/home/me1"),
-            ("TOKENIZERS_PARALLELISM", "false"), ("LANG", "en_US.UTF-8"), ("RUNOFF_SETUP_SECRETS", "MY_TOKEN_1,OTHER_2"),
+            ("TOKENIZERS_PARALLELISM", "false"), ("LANG", "en_US.UTF-8"), ("RUNOFF_SETUP_SECRETS", "MY_TOKEN_1,OTHER_2"), ("AUTH_URL", "http://localhost:8080/auth1"), ("TLS_KEY", "certs/server1.key"),
         ],
     )  # fmt: skip
     def test_values_that_texts_hold_for_other_reasons(self, name: str, value: str) -> None:
