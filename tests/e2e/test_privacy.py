@@ -92,7 +92,7 @@ class Gateway:
 
     def answer(self, handler, body):
         header = handler.headers["Authorization"]
-        quoted = f"Incorrect API key provided: {header}. ".ljust(280, ".") + header[7:]  # runoff cuts it at 300 characters
+        quoted = f"Incorrect API key provided: {header}. ".ljust(270, ".") + header[7:]  # runoff cuts it at 300 characters
         complaint = {"error": {"message": quoted, "type": "error"}}
         self.asked += body is not None
         if self.mood == "refuse":
