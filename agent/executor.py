@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from agent.redaction import of_process
 from agent.trajectory.journal import Entry, Journal
 from sandbox.api import Environment, Execution, Limits, Patch, Sandbox, Script, digest_of
 
@@ -32,7 +33,7 @@ class Executor:
             entry = self._cache.find("run", pair, repeat, {})
             if entry is None:
                 started = time.monotonic()
-                execution = await self._sandbox.execute(self._environment, script, patch, self._limits)
+                execution = _without_secrets(await self._sandbox.execute(self._environment, script, patch, self._limits))
                 result = {"execution": asdict(execution)}
                 entry = Entry("run", pair, repeat, "", {}, result, time.monotonic() - started)
                 self._cache.append(entry)
@@ -41,3 +42,9 @@ class Executor:
     def close(self) -> None:
         """Close the cache's file."""
         self._cache.close()
+
+
+def _without_secrets(execution: Execution) -> Execution:
+    """A sandbox has no key of this process, but the repository may: what prints it must not write it down."""
+    known = of_process().known
+    return replace(execution, output=known(execution.output), apply_error=known(execution.apply_error))

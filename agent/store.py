@@ -27,6 +27,7 @@ from typing import Any
 import filelock
 
 from agent.llm.messages import Request
+from agent.redaction import of_process
 from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
 
@@ -90,7 +91,11 @@ def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
 
 
 class Parts:
-    """Request text, stored once per digest, however many requests share it."""
+    """Request text, stored once per digest, however many requests share it.
+
+    Stored is what is sent: secrets of this process are markers. The digest stays that of the text as it was composed,
+    so that a run can be resumed with another key, or without one.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -103,7 +108,7 @@ class Parts:
                 if part.digest not in self._known:
                     path = self._path(part.digest)
                     if not path.exists():
-                        write_text(path, part.text)
+                        write_text(path, of_process().known(part.text))
                     self._known.add(part.digest)
 
     def text(self, digest: str) -> str | None:

@@ -65,6 +65,8 @@ class Builder:
             self._engine.put(container, job)
             if not self._stop.wanted:
                 raise SandboxError("the build was interrupted", where=self._stop.name)
+            for warning in hostnet.warnings():
+                self._log(warning)
             if spec.setup:
                 self._log(f"running the set-up command: {spec.setup}")
             built = self._run(container, spec)

@@ -126,6 +126,8 @@ class Builder:
             for name in ("venv", "tmp"):
                 (draft / name).mkdir()
             self._give_away(draft)
+            for warning in hostnet.warnings():
+                self._log(warning)
             self._log(f"running the set-up command: {spec.setup}" if spec.setup else "making a virtual environment")
             execution = self._launch(self._plan(spec, commit, python, draft), recipe.BUILD_LIMITS.seconds + 60)
             for note in recipe.notes(execution):

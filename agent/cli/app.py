@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agent.cli import doctor, resume, show, solve
+from agent.cli import doctor, resume, show, solve, streams
 
 app = typer.Typer(
     name="runoff",
@@ -24,4 +24,5 @@ app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)
 
 def main() -> None:
     """Entry point of the `runoff` command."""
+    streams.mask()
     sys.exit(app())

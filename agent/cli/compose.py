@@ -23,6 +23,7 @@ from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
 from agent.cli.models import Specs, open_models, prices_of, rates_of, same_model, specs_of, system_name
+from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import SolveSettings, validated
 from agent.executor import Executor
 from agent.instances import Instance
@@ -103,7 +104,9 @@ class Session:
 
     async def solve(self, settings: SolveSettings) -> Result:
         """Start a run, or go on with the one of that name if its settings are the same."""
+        refuse_secrets(settings)
         inputs = await open_inputs(settings)
+        refuse_secrets_of_issue(inputs.instance)
         name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
@@ -125,6 +128,7 @@ class Session:
             if key in wanted:
                 same_model(recorded[key], wanted[key], key)
         settings = validated({**recorded, **wanted, "runs": str(run.path.parent), "run": run.name})
+        refuse_secrets(settings)
         known = run.instances()
         if len(known) != 1:
             raise InputError(

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 
+from agent.redaction import of_process
 from sandbox.errors import RunoffError
 
 T = TypeVar("T")
@@ -62,7 +63,8 @@ def run(
 
 
 def show(error: RunoffError, errors: Console) -> None:
-    """Three lines on standard error; a line that has nothing to say is left out."""
+    """Three lines on standard error, without secrets; a line that has nothing to say is left out."""
+    of_process().cleanse(error)
     lines = [("error", error.message, "red"), ("where", error.where, ""), ("next", error.hint, "green")]
     for label, text, style in lines:
         if text:

@@ -7,7 +7,8 @@ in `agent.cli.compose.Session`, which both use. Vendors' keys are read from the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from agent.cli.settings import SolveSettings, validated
 from agent.llm.totals import Totals
 from agent.pipeline import Result
 from agent.progress import Event, Watch
+from agent.redaction import of_process
 from sandbox.api import Patch
+from sandbox.errors import RunoffError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,10 @@ async def solve_async(settings: SolveSettings | None = None, *, watch: Watch = _
     """
     if settings is not None and options:
         raise TypeError("give either settings or their fields")
-    async with Session(watch) as session:
-        result = await session.solve(settings or validated(options))
-        return Solution(result, session.run.path, session.spent())
+    with _without_secrets():
+        async with Session(watch) as session:
+            result = await session.solve(settings or validated(options))
+            return Solution(result, session.run.path, session.spent())
 
 
 async def resume_async(
@@ -76,9 +80,20 @@ async def resume_async(
     another endpoint. `settle`: dollars for calls that were cut off, by number. Raises as `solve_async`.
     """
     by_hand = {str(number): dollars for number, dollars in (settle or {}).items()}
-    async with Session(watch, fork=fork) as session:
-        result = await session.resume(str(run), Path(runs), changes, settle=by_hand)
-        return Solution(result, session.run.path, session.spent())
+    with _without_secrets():
+        async with Session(watch, fork=fork) as session:
+            result = await session.resume(str(run), Path(runs), changes, settle=by_hand)
+            return Solution(result, session.run.path, session.spent())
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """No key of this process leaves in an error's words."""
+    try:
+        yield
+    except RunoffError as error:
+        of_process().cleanse(error)
+        raise
 
 
 def solve(settings: SolveSettings | None = None, *, watch: Watch = _ignore, **options: Any) -> Solution:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.redaction import of_process
 from sandbox.errors import InputError
 
 FILE = "runoff.toml"
@@ -96,7 +97,7 @@ class Resolved:
     sources: Mapping[str, str]
 
     def lines(self) -> list[tuple[str, str, str]]:
-        """(name, value, source) of each setting; passwords in URLs are masked."""
+        """(name, value, source) of each setting; secrets and the users of URLs are masked."""
         values = self.settings.model_dump()
         return [(name, _masked(str(value)), self.sources.get(name, "default")) for name, value in values.items()]
 
@@ -153,7 +154,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _masked(value: str) -> str:
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", value)
+    return of_process().everything(re.sub(r"(?<=://)[^/@\s]+@", "***@", value))
 
 
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.cli import interrupts
+from agent.cli.export import export
 from agent.jsonl import read_lines
 from agent.llm.ledger import Call, Ledger
 from agent.store import InstanceStore, Run
@@ -32,10 +33,17 @@ def command(
     *,
     runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write a copy to give away, redacted: FILE.tar.gz or a folder.")
+    ] = None,
+    with_prompts: Annotated[bool, typer.Option("--with-prompts", help="Export what was sent to models too.")] = False,
 ) -> None:
     """Show what happened and why this patch won."""
     try:
         run = Run.find(name, runs)
+        if export_to is not None:
+            export(run, export_to, instance=instance, with_prompts=with_prompts, as_json=as_json)
+            return
         known = run.instances()
         if instance is not None and instance not in known:
             raise InputError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from agent.llm.budget import Budget
 from agent.llm.client import CallKey, Client
+from agent.llm.guard import GuardedClient
 from agent.llm.ledger import Ledger
 from agent.llm.limiter import Limiter
 from agent.llm.model import Model, log_repeat
@@ -33,12 +34,16 @@ def open_model(
 
     `seed`: what servers that take one sample with, a different one drawn from it for each call's key.
 
+    Secrets of this process are kept out of what is asked and answered (`GuardedClient`); a transcript is compared with
+    what is asked as it is.
+
     A person and a transcript are not primed: nothing is cached there, and all requests should be open at once.
     """
     table = prices or load_prices(settings.prices)
     served = spec.vendor in ("anthropic", "openai")
+    client = open_client(spec, settings, env, replay=replay, seed=seed)
     return Model(
-        open_client(spec, settings, env, replay=replay, seed=seed),
+        client if spec.vendor == "replay" else GuardedClient(client),
         ledger=ledger,
         budget=budget,
         price=table.price(str(spec)),

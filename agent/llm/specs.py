@@ -14,6 +14,7 @@ from agent.llm.client import Client
 from agent.llm.errors import NoKey, ServerUnavailable
 from agent.llm.faults import RESUME
 from agent.llm.settings import LlmSettings
+from agent.redaction import of_process
 from sandbox.errors import InputError
 
 Vendor = Literal["anthropic", "openai", "manual", "replay"]
@@ -150,7 +151,7 @@ def _base(vendor: str, url: str, text: str) -> str:
         usable = False
     if not usable:
         raise InputError(f"'{url}' is no base URL", where=text, hint="write http://HOST:PORT/v1")
-    if parts.username or parts.password:
+    if parts.username or parts.password or of_process().kinds_in(url):
         hint = f"take the password out of the URL and set {KEYS[vendor]}"
         raise InputError("a SPEC is written to files and must not hold a password", where=vendor, hint=hint)
     url = url.rstrip("/")

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from agent.llm.client import CallKey
 from agent.llm.errors import ContextExceeded
 from agent.llm.messages import Reply, Request, StopReason, Usage
+from agent.redaction import of_process
 from agent.trajectory.journal import Entry, Journal, JournalMismatch
 from sandbox.api import Execution, Patch, Script
 from sandbox.errors import BudgetReached, InfrastructureError, RunoffError
@@ -190,6 +191,7 @@ class Flow:
             return None
 
     def _note(self, step: str, sequence: int, error: RunoffError) -> None:
+        of_process().cleanse(error)  # servers and engines quote what they were sent
         self.journal.note(
             branch=self.branch,
             sequence=sequence,

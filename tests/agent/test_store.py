@@ -37,6 +37,16 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_scrap(tmp_path, monkey
     assert [left.name for left in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_parts_hold_no_secret_of_this_process_and_keep_their_digest(tmp_path, monkeypatch):
+    part = Part("files", "KEY = 'sk-of-somebody-1234'")
+    monkeypatch.setenv("MY_API_KEY", "sk-of-somebody-1234")
+    Parts(tmp_path).keep(Request((Message("user", (part,)),)))
+    assert Parts(tmp_path).text(part.digest) == "KEY = '[redacted:MY_API_KEY:1]'"
+    monkeypatch.delenv("MY_API_KEY")
+    Parts(tmp_path).keep(Request((Message("user", (part,)),)))  # taken up again without the key
+    assert Parts(tmp_path).text(part.digest) == "KEY = '[redacted:MY_API_KEY:1]'"
+
+
 def test_parts_are_stored_once_per_digest(tmp_path):
     parts = Parts(tmp_path)
     for step in ("one", "two"):
