@@ -13,7 +13,7 @@ from filelock import FileLock
 from sandbox import history, hostnet, images, recipe
 from sandbox.api import Environment, EnvironmentSpec
 from sandbox.cache import cache_directory
-from sandbox.engine import NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
+from sandbox.engine import HOST_LABEL, NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
 from sandbox.errors import EnvironmentBuildError, SandboxError
 from sandbox.jobs import SYSTEM_PATH, execution_of
 
@@ -106,7 +106,7 @@ class Builder:
 
     def _commit(self, container: Any, key: str, built: recipe.Built) -> Any:
         labels = {KEY_LABEL: key, PATH_LABEL: built.path, CONDA_LABEL: "1" if built.variables else ""}
-        empty = {RUN_LABEL: "", PID_LABEL: ""}
+        empty = {RUN_LABEL: "", PID_LABEL: "", HOST_LABEL: ""}
         changes = "\n".join(f'LABEL {name}="{value}"' for name, value in {**labels, **empty}.items())
         with faults("the environment could not be kept as an image"):
             return container.commit(repository=REPOSITORY, tag=key[:12], changes=changes)

@@ -7,6 +7,7 @@ the HTTP session below a client is not meant to be shared.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
+HOST_LABEL = "runoff.host"
 HINT = "scripts/docker-engine"
 PLACE = "/runoff"
 INTERPRETERS = ("/opt/env/bin/python", "/opt/miniconda3/bin/python3", "python3", "python", "/usr/bin/python3")
@@ -86,6 +89,11 @@ class Engine:
             self._clients.append(client)
         return client
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every container carries."""
+        return {RUN_LABEL: self.run, PID_LABEL: str(os.getpid()), HOST_LABEL: host_mark()}
+
     def release(self) -> None:
         """Close the calling thread's client, where the thread is about to end."""
         client = getattr(self._local, "client", None)
@@ -101,14 +109,13 @@ class Engine:
 
     def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
         """A container that will start the runner; not started."""
-        labels = {RUN_LABEL: self.run, PID_LABEL: str(os.getpid())}
         with faults("the container could not be created"):
             return self.client.containers.create(
                 image,
                 command=["-c", LAUNCH],
                 entrypoint=["/bin/sh"],
                 name=stop.name,
-                labels=labels,
+                labels=self.labels,
                 hostname=HOST_NAME,
                 user="0:0",
                 working_dir="/",
@@ -170,8 +177,16 @@ class Engine:
             self.client.api.remove_container(name, force=True, v=True)
 
     def prune(self) -> None:
-        """Remove containers of runs that were killed: those that ended more than a day ago."""
+        """Remove what killed runs have left.
+
+        That is: containers, running or not, whose process was on this machine and is gone; and any that ended and are
+        older than a day.
+        """
         with contextlib.suppress(*FAULTS):
+            for entry in self.client.api.containers(all=True, filters={"label": f"{HOST_LABEL}={host_mark()}"}):
+                pid = entry["Labels"].get(PID_LABEL, "")
+                if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):  # noqa: PTH110  a process, not a file
+                    self.remove(entry["Id"])
             self.client.containers.prune(filters={"label": [RUN_LABEL], "until": "24h"})
 
     def remove_all(self) -> int:
@@ -190,6 +205,14 @@ class Engine:
     def _listed(self) -> list[str]:
         filters = {"label": f"{RUN_LABEL}={self.run}"}
         return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
+
+
+@functools.cache
+def host_mark() -> str:
+    """Names this boot of this machine, and the view of its processes that a process id belongs to."""
+    with contextlib.suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    return "unknown"
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

@@ -28,6 +28,7 @@ def variables(path: str, extra: Mapping[str, str]) -> dict[str, str]:
         "PATH": path,
         "HOME": HOME,
         "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",  # what a script has printed survives its time-out
         "TZ": "UTC",
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
@@ -59,6 +60,11 @@ def execution_of(answer: bytes, diagnosis: str, where: str) -> Execution:
         result = json.loads(answer)
     except ValueError:
         result = {"fault": f"the runner gave no answer: {diagnosis.strip()[-500:] or 'it said nothing'}"}
+    return execution_from(result, where)
+
+
+def execution_from(result: Mapping[str, Any], where: str) -> Execution:
+    """The execution that the runner's result is. Raises SandboxError if it is a fault."""
     if fault := result.get("fault"):
         raise SandboxError(str(fault), where=where, hint="runoff doctor")
     limit: Limit | None = result["limit"] if result["limit"] in get_args(Limit) else None

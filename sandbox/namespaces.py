@@ -1,9 +1,11 @@
-"""Starts the runner in a constructed root, in namespaces of its own; the local backend runs this file as a program.
+"""Builds the root and the namespaces that a runner is started in.
 
-It reads a plan (JSON) on standard input. The root is an empty tmpfs with read-only binds of the host's programs and
-libraries, the tree under an overlay whose upper layer is a tmpfs of limited size, and nothing else of the host's. With
-privileges (root) the mounts are made with them and then all are given up for another, unprivileged user; without, a
-user namespace lends them. Only the standard library; nothing of ours can be imported here.
+It is a program for the local backend, and a module inside a container for the fast path of Docker (`pooled_runner`). As a
+program it reads a plan (JSON) on standard input. The root is an empty tmpfs with read-only binds of programs and
+libraries (the host's, or all of the image's), the tree under an overlay whose upper layer is a tmpfs of limited size, and
+nothing else. With privileges (root on the host) the mounts are made with them and then all are given up for another,
+unprivileged user; without, a user namespace lends them. Only the standard library, Python 3.6 or later; nothing of ours
+can be imported here.
 
 A fault ends in one line of JSON, as the runner's own do. Killing this process kills all that runs below it.
 """
@@ -17,8 +19,9 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
+from typing import Any, Dict
 
+Plan = Dict[str, Any]
 CLONE = {
     "mount": 0x00020000,
     "cgroup": 0x02000000,
@@ -37,6 +40,20 @@ SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000
 CAPABILITY_VERSION_3 = 0x20080522
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "os-release", "debian_version", "mime.types")
+NOT_OF_THE_IMAGE = {"dev", "proc", "runoff", "script", "sys", "testbed", "tmp"}
+MASKED = (
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+)
+"""What of /proc tells about the machine rather than the execution; container engines hide the same."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -97,7 +114,7 @@ def enter_user_namespace() -> None:
             raise Refused(f"a user namespace ({name}): {error.strerror}") from error
 
 
-def build_root(plan: dict[str, Any], stage: str) -> str:
+def build_root(plan: Plan, stage: str) -> str:
     """Mount the new root below `stage`; returns where it is."""
     mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     root, work = f"{stage}/root", f"{stage}/work"
@@ -111,12 +128,7 @@ def build_root(plan: dict[str, Any], stage: str) -> str:
         os.chmod(f"{work}/{name}", 0o1777)
     if plan["uid"]:
         os.chown(f"{work}/script", plan["uid"], plan["uid"])
-    for name in SYSTEM:
-        if os.path.islink(f"/{name}"):
-            os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
-        elif os.path.isdir(f"/{name}"):
-            bind(f"/{name}", f"{root}/{name}")
-    fill_etc(plan, root)
+    show_programs(plan, root, work)
     fill_dev(root)
     bind(f"{work}/shm", f"{root}/dev/shm", writable=True)
     bind(plan["tmp"] or f"{work}/tmp", f"{root}/tmp", writable=True)
@@ -124,12 +136,29 @@ def build_root(plan: dict[str, Any], stage: str) -> str:
     for source, target, writable in plan["binds"]:
         bind(source, root + target, writable=writable)
     put_tree(plan, stage, f"{root}{plan['job']['workdir']}")
-    put_runner(plan, f"{root}/runoff")
+    if not plan.get("image"):
+        put_runner(plan, f"{root}/runoff")
     mount_proc(f"{root}/proc")
     return root
 
 
-def fill_etc(plan: dict[str, Any], root: str) -> None:
+def show_programs(plan: Plan, root: str, work: str) -> None:
+    """Read-only binds of the host's programs and libraries, or of all that a container's image has."""
+    whole = plan.get("image")
+    for name in sorted(set(os.listdir("/")) - NOT_OF_THE_IMAGE) if whole else SYSTEM:
+        if os.path.islink(f"/{name}"):
+            os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
+        elif os.path.isdir(f"/{name}"):
+            bind(f"/{name}", f"{root}/{name}")
+    if not whole:
+        fill_etc(plan, root)
+        return
+    bind("/sys/fs/cgroup", f"{root}/sys/fs/cgroup")
+    if os.path.isdir("/var/tmp") and not os.path.islink("/var"):
+        bind(f"{work}/tmp", f"{root}/var/tmp", writable=True)
+
+
+def fill_etc(plan: Plan, root: str) -> None:
     """The few files of /etc that programs cannot do without; users and hosts are made up."""
     os.mkdir(f"{root}/etc")
     for name in ETC:
@@ -164,29 +193,36 @@ def fill_dev(root: str) -> None:
         pass  # a script can do without pseudo-terminals
 
 
-def put_tree(plan: dict[str, Any], stage: str, target: str) -> None:
+def put_tree(plan: Plan, stage: str, target: str) -> None:
     """The tree at its place: itself for a build, else an overlay on it, else a copy where overlays are refused."""
     os.makedirs(target)
     if not plan["overlay"]:
         bind(plan["tree"], target, writable=True)
         return
-    lower, upper = f"{stage}/lower", f"{stage}/work/upper"
+    lower, above = f"{stage}/lower", plan.get("upper") or f"{stage}/work"
     bind(plan["tree"], lower)
-    for place in (upper, f"{stage}/work/overlay"):
+    upper, scratch = f"{above}/upper", f"{above}/overlay"
+    for place in (upper, scratch):
         os.mkdir(place)
         if plan["uid"]:
             os.chown(place, plan["uid"], plan["uid"])
-    options = f"lowerdir={lower},upperdir={upper},workdir={stage}/work/overlay"
-    for attempt in (options, f"{options},userxattr"):
+    lowers = ":".join([*plan.get("layers", ()), lower])
+    options = f"lowerdir={lowers},upperdir={upper},workdir={scratch}"
+    # Without userxattr a user namespace gets an overlay that cannot tell a new directory from a deleted one.
+    attempts = [options, f"{options},userxattr"] if plan["uid"] else [f"{options},userxattr", options]
+    if plan.get("image"):
+        attempts = attempts[:1]  # patch layers are made with it, and a container has another way: the portable one
+    for attempt in attempts:
         try:
             mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, attempt)
             return
         except Refused:
-            continue
+            if plan.get("image"):
+                raise
     copy_tree(plan, stage, lower, target)
 
 
-def copy_tree(plan: dict[str, Any], stage: str, lower: str, target: str) -> None:
+def copy_tree(plan: Plan, stage: str, lower: str, target: str) -> None:
     """A copy of the tree in memory, on top of the space that the script may fill."""
     size = sum(os.lstat(os.path.join(place, name)).st_blocks for place, _, names in os.walk(lower) for name in names) * 512
     enlarged = plan["disk_mb"] + (size * 5 // 4 >> 20) + 1
@@ -200,7 +236,7 @@ def copy_tree(plan: dict[str, Any], stage: str, lower: str, target: str) -> None
     bind(copy, target, writable=True)
 
 
-def put_runner(plan: dict[str, Any], directory: str) -> None:
+def put_runner(plan: Plan, directory: str) -> None:
     """The runner and its job, read-only once the root is."""
     os.mkdir(directory)
     shutil.copyfile(plan["runner"], f"{directory}/runner.py")
@@ -216,6 +252,12 @@ def mount_proc(target: str) -> None:
     """
     os.mkdir(target)
     mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name in MASKED:
+        place = f"{target}/{name}"
+        if os.path.isdir(place):
+            mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=0,mode=555")
+        elif os.path.exists(place):
+            mount("/dev/null", place, flags=MS_BIND)
     read_only(target)
 
 
@@ -256,8 +298,16 @@ def drop_privileges(uid: int, filter_program: bytes) -> None:
     check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
 
 
-def become_runner(plan: dict[str, Any]) -> None:
-    """In the new PID namespace: build the root, move in, and become the runner."""
+def enter(plan: Plan) -> None:
+    """Put this process's children into namespaces of their own. Raises Refused."""
+    if not plan["uid"]:
+        enter_user_namespace()
+    spaces = CLONE["mount"] | CLONE["pid"] | CLONE["ipc"] | CLONE["uts"]
+    check(LIBC.unshare(spaces | (0 if plan["network"] else CLONE_NEWNET)), "namespaces")
+
+
+def confine(plan: Plan) -> None:
+    """As the first process of the new PID namespace: build the root, move in, and give up all privileges. Raises Refused."""
     check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
     mount("", "/", flags=MS_REC | MS_PRIVATE)
     socket.sethostname(plan["host_name"])
@@ -265,6 +315,11 @@ def become_runner(plan: dict[str, Any]) -> None:
         raise_loopback()
     change_root(build_root(plan, plan["stage"]))
     drop_privileges(plan["uid"], bytes.fromhex(plan["filter"]))
+
+
+def become_runner(plan: Plan) -> None:
+    """In the new PID namespace: confine this process, and make it the runner."""
+    confine(plan)
     nothing = os.open("/dev/null", os.O_RDWR)
     os.dup2(nothing, 0)
     command = [plan["python"], "-I", "-S", "-B", "/runoff/runner.py", "/runoff/job.json"]
@@ -279,15 +334,12 @@ def main() -> None:
         for procs in plan["cgroups"]:
             with open(procs, "w", encoding="ascii") as file:
                 file.write("0")
-        if not plan["uid"]:
-            enter_user_namespace()
-        spaces = CLONE["mount"] | CLONE["pid"] | CLONE["ipc"] | CLONE["uts"]
-        check(LIBC.unshare(spaces | (0 if plan["network"] else CLONE_NEWNET)), "namespaces")
+        enter(plan)
         child = os.fork()
         if child == 0:
             become_runner(plan)
         _, status = os.waitpid(child, 0)
-        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
     except (Refused, OSError, ValueError, KeyError) as error:
         sys.stdout.write(json.dumps({"fault": f"the kernel refused the sandbox: {error}"}) + "\n")
         sys.stdout.flush()

@@ -15,6 +15,7 @@ import requests
 
 from sandbox import images
 from sandbox.api import Sandbox
+from sandbox.docker_fast import NOTHING_TO_TRY, FastDockerSandbox, Untried
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
@@ -41,6 +42,8 @@ class Finding:
 async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], None] = lambda line: None) -> Sandbox:
     """A sandbox of this kind; `auto` takes Docker where an engine answers, else the local one. `log` hears which and why.
 
+    With Docker the fast path is tried for real, and taken where it works; else every execution gets its own container.
+
     Raises SandboxUnavailable with the reasons if there is none.
     """
     match kind:
@@ -58,9 +61,22 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
     if not chosen.works:
         reasons = "; ".join(f"{finding.subject}: {finding.words}" for finding in findings)
         raise SandboxUnavailable(f"no sandbox works here: {reasons}", where=kind, hint=chosen.hint or HINT)
-    sandbox = DockerSandbox(workers) if chosen.subject == "docker" else LocalSandbox(workers)
+    if chosen.subject == "docker":
+        return await _choose_docker(workers, log)
+    sandbox = LocalSandbox(workers)
     passed_over = f" ({findings[0].subject}: {findings[0].words})" if len(findings) > 1 else ""
     log(f"sandbox {sandbox.describe()}{passed_over}")
+    return sandbox
+
+
+async def _choose_docker(workers: int, log: Callable[[str], None]) -> Sandbox:
+    fast = await probe_fast()
+    if fast.works or fast.words == NOTHING_TO_TRY:
+        sandbox: DockerSandbox = FastDockerSandbox(workers, log)
+        log(f"sandbox {sandbox.describe()}")
+    else:
+        sandbox = DockerSandbox(workers)
+        log(f"sandbox {sandbox.describe()} ({fast.subject}: {fast.words})")
     return sandbox
 
 
@@ -69,13 +85,28 @@ async def probe() -> list[Finding]:
     engine, local = await probe_docker(), await probe_local()
     findings = [engine, local]
     if engine.works:
-        findings.insert(1, await _on_a_thread(_base_image))
+        findings[1:1] = [await _on_a_thread(_base_image), await probe_fast()]
     return findings
 
 
 async def probe_docker() -> Finding:
     """Whether an engine answers."""
     return await _on_a_thread(_engine)
+
+
+async def probe_fast() -> Finding:
+    """Whether the engine and the kernel let long-lived containers run a script in namespaces; one is run."""
+    sandbox = FastDockerSandbox(1)
+    try:
+        await sandbox.try_out()
+    except Untried as error:
+        return Finding("docker fast path", works=False, words=error.message, hint=HINT)
+    except (SandboxError, EnvironmentBuildError) as error:
+        words = f"{error.message}; executions get a container each, which is slower and just as closed"
+        return Finding("docker fast path", works=False, words=words)
+    finally:
+        await sandbox.close()
+    return Finding("docker fast path", works=True, words=sandbox.describe().partition(": ")[2])
 
 
 async def probe_local() -> Finding:

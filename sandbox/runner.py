@@ -1,4 +1,4 @@
-"""Runs one job inside a sandbox, as its PID 1; both backends start this very file.
+"""Runs one job inside a sandbox, as its PID 1; all backends run this very file.
 
 It must be PID 1 of a PID namespace of its own: the kernel then shields it from the script's signals, every orphan
 becomes its child, and `kill(-1)` reaches whatever the script left behind. It makes itself undumpable, so that a script
@@ -28,6 +28,8 @@ UNPARSED = 126
 """Exit code given to a bash script that does not parse: bash itself would exit 2, which only a script may say."""
 NOTHING = {"exit_code": None, "output": "", "seconds": 0.0, "apply_error": "", "limit": None}
 """The result of a job that came to nothing; every other is this with some of it filled in."""
+OOM_KILLS = (("memory/memory.oom_control", "memory.events"), "oom_kill")
+FORKS_REFUSED = (("pids/pids.events", "pids.events"), "max")
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 GIT_OPTIONS = ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false"]
@@ -80,6 +82,7 @@ class Watch:
         self.job = job
         self.deadline = time.monotonic() + job["seconds"]
         self.disk_signal = False
+        self.before = (counter(*OOM_KILLS) or 0, counter(*FORKS_REFUSED) or 0)  # a pool's container has seen other jobs
         signal.signal(signal.SIGUSR1, self._on_disk)
 
     def _on_disk(self, number: int, frame: Any) -> None:
@@ -97,18 +100,17 @@ class Watch:
         return self.memory() or self.processes() or self.disk()
 
     def memory(self) -> Optional[str]:
-        killed = counter(("memory/memory.oom_control", "memory.events"), "oom_kill")
-        if killed:
+        if (counter(*OOM_KILLS) or 0) > self.before[0]:
             return "memory"
         if self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]:
             return "memory"
         return None
 
     def processes(self) -> Optional[str]:
-        refused = counter(("pids/pids.events", "pids.events"), "max")
+        refused = counter(*FORKS_REFUSED)
         if refused is None:
             return "processes" if tasks_alive() > self.job["processes"] else None
-        return "processes" if refused else None
+        return "processes" if refused > self.before[1] else None
 
     def disk(self) -> Optional[str]:
         if self.disk_signal:

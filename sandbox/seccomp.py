@@ -1,11 +1,14 @@
-"""The system calls that the local backend refuses, as a BPF program for the kernel.
+"""The system calls that are refused: to scripts as a BPF program, to a pool's containers as a profile for the engine.
 
 Capabilities are gone by the time a script runs, but a new user namespace would hand out a full set of them again. What
-a container engine refuses by default and a test of a library does not miss is refused here too.
+a container engine refuses by default and a test of a library does not miss is refused here too. The container's profile
+is the wider one: the runner in it makes namespaces and mounts, which the engine's own profile allows to nobody without
+CAP_SYS_ADMIN. Every script inside is under the program as well.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 
@@ -54,6 +57,19 @@ X32_BIT = 0x40000000
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
+REFUSED_TO_CONTAINERS = (
+    *("acct", "add_key", "bpf", "clock_adjtime", "clock_settime", "create_module", "delete_module", "fanotify_init"),
+    *("finit_module", "fsconfig", "fsmount", "fsopen", "fspick", "get_kernel_syms", "init_module", "io_uring_enter"),
+    *("io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl"),
+    *("lookup_dcookie", "migrate_pages", "move_mount", "move_pages", "name_to_handle_at", "nfsservctl", "open_by_handle_at"),
+    *("open_tree", "perf_event_open", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"),
+    *("query_module", "quotactl", "reboot", "request_key", "setdomainname", "setns", "settimeofday", "stime", "swapoff"),
+    *("swapon", "sysfs", "_sysctl", "syslog", "uselib", "userfaultfd", "ustat", "vhangup", "vm86", "vm86old"),
+)
+"""By name, since the engine resolves them; those that an architecture lacks are ignored."""
+NATIVE = ("SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64")
+"""The only conventions of calling: 32-bit calls, which the names above would not cover, end the caller."""
+
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
@@ -85,6 +101,12 @@ def program(machine: str = "") -> bytes:
         _line(_RETURN, _ALLOW),
     ]
     return b"".join(lines)
+
+
+def profile() -> str:
+    """The profile of a pool's container, as the engine reads it (JSON)."""
+    refusal = {"names": list(REFUSED_TO_CONTAINERS), "action": "SCMP_ACT_ERRNO"}
+    return json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "architectures": list(NATIVE), "syscalls": [refusal]})
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""A small repository with a past and a future, and both backends with an environment built from it."""
+"""A small repository with a past and a future, and all backends with an environment built from it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import pytest_asyncio
 
 from sandbox import probe
 from sandbox.api import Environment, EnvironmentSpec, Sandbox
+from sandbox.docker_fast import FastDockerSandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.local_sandbox import LocalSandbox
 
-BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), "local"]
+BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("fast", marks=pytest.mark.docker), "local"]
 DATES = {"GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
 
 
@@ -79,7 +80,7 @@ def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def require(kind: str) -> None:
     """Skip what this machine cannot run; fail instead where CI promises it."""
-    finding = asyncio.run(probe.probe_docker() if kind == "docker" else probe.probe_local())
+    finding = asyncio.run({"docker": probe.probe_docker, "fast": probe.probe_fast, "local": probe.probe_local}[kind]())
     if not finding.works:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{kind}: {finding.words}")
@@ -87,7 +88,7 @@ def require(kind: str) -> None:
 
 
 def make(kind: str, workers: int = 2) -> DockerSandbox | LocalSandbox:
-    return DockerSandbox(workers) if kind == "docker" else LocalSandbox(workers)
+    return {"docker": DockerSandbox, "fast": FastDockerSandbox, "local": LocalSandbox}[kind](workers)
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
@@ -109,7 +110,7 @@ def environment(backend: str, repository: Repository) -> Iterator[Environment]:
 
     built = asyncio.run(build())
     yield built
-    if backend == "docker":
+    if built.backend == "docker":
         subprocess.run(["docker", "rmi", "-f", built.location], check=False, capture_output=True)
 
 

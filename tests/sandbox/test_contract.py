@@ -1,4 +1,4 @@
-"""What every execution is promised, asked of both real backends."""
+"""What every execution is promised, asked of all real backends."""
 
 from __future__ import annotations
 
@@ -107,6 +107,11 @@ time.sleep(1000)
     assert execution.output == "before\n"
     assert 1.5 <= execution.seconds < 10
     assert not alive(token)
+
+
+async def test_output_survives_a_time_out(sandbox: Sandbox, environment: Environment) -> None:
+    execution = await sandbox.execute(environment, Script("print('said')\nwhile True: pass"), limits=Limits(seconds=1))
+    assert (execution.limit, execution.output) == ("seconds", "said\n")
 
 
 async def test_daemon_does_not_outlive_its_script(
@@ -238,6 +243,21 @@ async def test_patch_changes_adds_and_deletes(sandbox: Sandbox, environment: Env
     text = "import os, pkg.core, pkg.new, sys; print(pkg.core.double(2), pkg.new.NEW, os.path.exists('pkg/old.py'))"
     execution = await sandbox.execute(environment, Script(text), Patch(CHANGE))
     assert (execution.apply_error, execution.output) == ("", "4 True False\n")
+
+
+async def test_script_that_replaces_a_patched_directory(sandbox: Sandbox, environment: Environment) -> None:
+    text = """
+import os, shutil, pkg.new
+shutil.rmtree("pkg")
+os.mkdir("pkg")
+open("pkg/__init__.py", "w").close()
+os.rename("pkg", "moved")
+print(os.listdir("moved"), os.path.exists("pkg"))
+"""
+    execution = await sandbox.execute(environment, Script(text), Patch(CHANGE))
+    assert execution.output == "['__init__.py'] False\n"
+    again = await sandbox.execute(environment, Script("import pkg.new; print(pkg.new.NEW)"), Patch(CHANGE))
+    assert again.output == "True\n"
 
 
 async def test_patch_that_does_not_apply(sandbox: Sandbox, environment: Environment) -> None:

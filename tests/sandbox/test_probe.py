@@ -67,7 +67,8 @@ async def test_findings(require_docker: None, require_local: None) -> None:
     assert findings["docker"].works
     assert "answers" in findings["docker"].words
     assert findings["local"].works
-    assert set(findings) == {"docker", "base image", "local"}
+    assert findings["docker fast path"].works
+    assert set(findings) == {"docker", "docker fast path", "base image", "local"}
 
 
 @pytest.mark.docker

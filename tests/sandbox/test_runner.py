@@ -82,7 +82,7 @@ def test_failed_build_shows_its_last_lines() -> None:
 def test_nothing_of_the_host_in_a_script_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", "secret")
     assert set(variables("/bin", {"PYTHONPATH": "/extra", "B": "2"})) == {
-        *("PATH", "HOME", "PYTHONHASHSEED", "TZ", "LANG", "LC_ALL", "HOSTNAME", "PYTHONPATH", "B")
+        *("PATH", "HOME", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "TZ", "LANG", "LC_ALL", "HOSTNAME", "PYTHONPATH", "B")
     }
     assert variables("/bin", {"PYTHONPATH": "/extra"})["PYTHONPATH"] == "/testbed:/extra"
 
