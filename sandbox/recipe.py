@@ -13,11 +13,13 @@ from sandbox.errors import EnvironmentBuildError
 from sandbox.history import COPY_HISTORY
 from sandbox.jobs import VENV, job_of, variables
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when what is built changes: cached environments of older versions are then built anew."""
 BUILD_LIMITS = Limits(seconds=3600.0, memory_mb=0, processes=0, disk_mb=0, output_chars=40_000)
 CONDA = "/opt/miniconda3/envs/testbed"
 """Where the images of SWE-bench keep the environment of the tree."""
+COMPILE_SECONDS = 300
+"""How long the tree's modules may take to compile, which spares every execution that imports them the same."""
 LAST_LINES = 20
 
 Log = Callable[[str], None]
@@ -40,6 +42,7 @@ cd {workdir}
 own_git diff --quiet HEAD -- || say 'note: set-up changed tracked files; they are put back'
 own_git reset -q --hard "$base" || fault 'the tree cannot be put back to the base commit'
 [ "$(own_git rev-parse HEAD)" = "$base" ] || fault 'set-up moved HEAD away from the base commit'
+{compile}
 rm -rf "$HOME" /tmp/pip-* 2>/dev/null
 say "path: $PATH"
 """
@@ -54,6 +57,13 @@ rm -rf /tmp/runoff-history
 sh -c {copy} history "$PWD/.git" "$base" /tmp/runoff-history || fault 'the history could not be cut at the base commit'
 rm -rf .git && cp -r /tmp/runoff-history .git && rm -rf /tmp/runoff-history
 own_git read-tree HEAD
+"""
+_COMPILE = r"""
+if python -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2> /dev/null; then
+    printf '\n__pycache__/\n' >> .git/info/exclude
+    own_git ls-files -z -- '*.py' | tr '\0' '\n' | timeout {seconds} python -m compileall -qq --invalidation-mode checked-hash -i - \
+        > /dev/null 2>&1
+fi
 """
 _STRIP_IF_FETCHED = 'if [ -e .git/FETCH_HEAD ] || [ -n "$(own_git remote)" ]; then\n{strip}\nfi\n'
 
@@ -80,8 +90,14 @@ def script_for(spec: EnvironmentSpec, commit: str, python: str) -> Script:
             no_venv=shlex.quote(f"{python} -m venv failed"),
         )
         after = _STRIP_IF_FETCHED.format(strip=strip)
+    compiled = _COMPILE.format(seconds=COMPILE_SECONDS)
     frame = _FRAME.format(
-        workdir=WORKDIR, base=shlex.quote(commit), prepare=prepare, setup=shlex.quote(spec.setup or ":"), after=after
+        compile=compiled,
+        workdir=WORKDIR,
+        base=shlex.quote(commit),
+        prepare=prepare,
+        setup=shlex.quote(spec.setup or ":"),
+        after=after,
     )
     return Script(frame, "bash")
 
