@@ -60,11 +60,13 @@ own_git read-tree HEAD
 """
 _COMPILE = r"""
 if python -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2> /dev/null; then
-    printf '\n__pycache__/\n' >> .git/info/exclude
-    own_git ls-files -z -- '*.py' | tr '\0' '\n' | timeout {seconds} python -m compileall -qq --invalidation-mode checked-hash -i - \
-        > /dev/null 2>&1
+    mkdir -p .git/info && printf '\n__pycache__/\n' >> .git/info/exclude
+    own_git ls-files -z -- '*.py' | tr '\0' '\n' > /tmp/runoff-sources
+    timeout {seconds} python -m compileall -f -qq --invalidation-mode checked-hash -i /tmp/runoff-sources > /dev/null 2>&1
+    rm -f /tmp/runoff-sources
 fi
 """
+"""A hash of its source in each .pyc file, rather than a time: no patch, however quick, can be hidden by a stale one."""
 _STRIP_IF_FETCHED = 'if [ -e .git/FETCH_HEAD ] || [ -n "$(own_git remote)" ]; then\n{strip}\nfi\n'
 
 

@@ -236,7 +236,25 @@ run = lambda *command: subprocess.run(["git", *command], check=True, capture_out
 print(run("status", "--porcelain", "--ignored"), run("tag"), glob.glob("/*/left") + glob.glob("/*/*/left"))
 """
     assert (await sandbox.execute(environment, Script(pollute))).exit_code == 0
-    assert (await sandbox.execute(environment, Script(look))).output == "[] ['v1'] []\n"
+    kept = "['!!', 'pkg/__pycache__/'] ['v1'] []\n"  # compiled when the environment was built
+    assert (await sandbox.execute(environment, Script(look))).output == kept
+
+
+async def test_compiled_modules_are_neither_stale_nor_poisoned(sandbox: Sandbox, environment: Environment) -> None:
+    compiled = "import pkg.core; print(__import__('os').path.exists(pkg.core.__cached__), pkg.core.double(2))"
+    assert (await sandbox.execute(environment, Script(compiled))).output == "True 5\n"
+    poison = """
+import importlib._bootstrap_external as loading, importlib.util, pkg.core
+source = open(pkg.core.__file__, "rb").read()
+code = compile("def double(x): return 'poisoned'", pkg.core.__file__, "exec")
+with open(pkg.core.__cached__, "wb") as file:
+    file.write(loading._code_to_hash_pyc(code, importlib.util.source_hash(source), False))
+import subprocess, sys
+subprocess.run([sys.executable, "-c", "import pkg.core; print(pkg.core.double(2))"])
+"""
+    assert (await sandbox.execute(environment, Script(poison))).output == "poisoned\n"
+    assert (await sandbox.execute(environment, Script(compiled))).output == "True 5\n"
+    assert (await sandbox.execute(environment, Script(compiled), Patch(CHANGE))).output == "True 4\n"
 
 
 async def test_patch_changes_adds_and_deletes(sandbox: Sandbox, environment: Environment) -> None:
