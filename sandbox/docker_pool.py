@@ -15,9 +15,12 @@ from typing import Any
 from sandbox.docker_worker import Kind, Lost, Unusable, Worker, interrupted
 from sandbox.engine import HINT, Engine, Stop
 from sandbox.errors import SandboxError
+from sandbox.pooled_runner import REFUSED
 
 PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
 """Seconds before each try of a job."""
+TRIES_UNPROVEN = 3
+"""How often it is tried in containers of an image that have given no answer yet."""
 
 
 class Pool:
@@ -28,6 +31,7 @@ class Pool:
         self._limit = limit
         self._idle: list[Worker] = []
         self._busy = 0
+        self._proven: set[str] = set()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -37,20 +41,28 @@ class Pool:
         Raises Unusable if containers of this kind cannot run plans, SandboxError if no try gave an answer.
         """
         reasons: list[str] = []
-        for pause in PAUSES:
+        refused = False
+        for pause in PAUSES if kind.image in self._proven else PAUSES[:TRIES_UNPROVEN]:
             self._wait(stop, pause if reasons else 0.0)
             try:
-                worker = self._take(kind, stop)
-                answer = self._ask(worker, stop, plan, seconds)
+                answer = self._ask(self._take(kind, stop), stop, plan, seconds)
             except (Lost, SandboxError) as error:  # the engine itself may be restarting
                 if not self._wanted(stop):
                     raise interrupted(stop.name) from None
-                reasons.append(getattr(error, "message", "") or str(error))
+                refused = isinstance(error, SandboxError)
+                reasons.append(error.message if isinstance(error, SandboxError) else str(error))
             else:
+                self._proven.add(kind.image)
                 return answer
+        if refused and kind.image not in self._proven:
+            raise Unusable(reasons[-1])
         raise SandboxError(
             f"{len(reasons)} containers were lost over one execution, the last: {reasons[-1]}", where="docker", hint=HINT
         )
+
+    def forbid(self) -> None:
+        """Start nothing any more; what runs goes on."""
+        self._closed = True
 
     def close(self) -> None:
         """Remove the idle containers; busy ones are removed when their threads notice."""
@@ -74,6 +86,8 @@ class Pool:
                 raise
             if "lost" in answer:
                 raise Lost(answer["lost"])
+            if (fault := str(answer.get("fault", ""))).startswith(REFUSED):
+                raise Lost(fault) if worker.kind.image in self._proven else Unusable(fault)
             healthy = "fault" not in answer
             return answer
         finally:

@@ -63,9 +63,9 @@ class Layers:
         return found
 
     @staticmethod
-    def full() -> bool:
+    def full(reason: str) -> bool:
         space = os.statvfs(LAYERS)
-        return space.f_bavail * space.f_bsize < LEAST_FREE or space.f_ffree < 16
+        return "No space left" in reason or space.f_bavail * space.f_bsize < LEAST_FREE or space.f_ffree < 16
 
     @staticmethod
     def drop(place: str) -> None:
@@ -132,7 +132,9 @@ def answer(plan: Plan, layers: Layers, conversation: Conversation) -> Dict[str, 
         if "fault" in result or "lost" in result:
             layers.drop(place)
             return result
-        if result["apply_error"] and layers.full():  # too large to keep: it goes on this one tree, within its limits
+        if result["apply_error"] and layers.full(
+            result["apply_error"]
+        ):  # too large to keep: it goes on this one tree, within its limits
             layers.drop(place)
             return isolated(plan, conversation)
         found = layers.keep(plan, place, result["apply_error"])

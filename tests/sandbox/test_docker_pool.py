@@ -244,6 +244,29 @@ async def test_images_that_the_fast_path_cannot_use_get_the_portable_one(
     assert not isinstance(chosen, FastDockerSandbox)
 
 
+async def test_engine_that_refuses_the_container(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(seccomp, "profile", lambda: '{"defaultAction": "SCMP_ACT_NONSENSE"}')
+    lines: list[str] = []
+    sandbox = FastDockerSandbox(1, lines.append)
+    execution = await sandbox.execute(environment, Script("raise SystemExit(2)"))
+    left = containers(sandbox.engine.run)
+    await sandbox.close()
+    assert (execution.verdict, left) == (Verdict.ISSUE, [])
+    assert "gets the portable path: the container could not be started" in lines[0]
+
+
+async def test_interrupt_starts_nothing_anew(sandbox: FastDockerSandbox, environment: Environment) -> None:
+    tasks = [asyncio.create_task(sandbox.execute(environment, Script("import time; time.sleep(60)"))) for _ in range(3)]
+    await asyncio.sleep(2)
+    sandbox.interrupt()
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert [type(result) for result in results] == [SandboxError] * 3
+    await asyncio.sleep(1)
+    assert containers(sandbox.engine.run) == []
+
+
 async def test_overhead_is_far_from_that_of_a_container(sandbox: FastDockerSandbox, environment: Environment) -> None:
     await sandbox.execute(environment, Script("pass"))
     taken = []
