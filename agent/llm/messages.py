@@ -104,6 +104,8 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     """Reasoning tokens included."""
+    reasoning: int | None = None
+    """Those of the output that went into reasoning, where the server tells."""
 
 
 @dataclass(frozen=True, slots=True)

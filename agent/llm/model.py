@@ -58,10 +58,10 @@ class Model:
         A call that is cancelled stays unsettled on the ledger: what it used is not known.
         """
         prefix = request.shared_prefix and f"{self.client.spec} {request.shared_prefix}"
-        async with self._primer.turn(prefix), self.limiter.slot():
+        async with self._primer.turn(prefix), self.limiter.slot() as slot:
             call = _Call(self._ledger, self._reserve(request, key), key, self._on_repeat)
             try:
-                reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat)
+                reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat, slot)
             except ContextFilled as error:
                 call.settle(error.usage, self._dollars(error.usage), "context")
                 raise

@@ -29,3 +29,8 @@ def estimate_bytes(count: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
 def estimate_prompt(request: Request, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
     """An estimate of a request's prompt tokens, the chat template included."""
     return sum(estimate(message.text, bytes_per_token) + PER_MESSAGE for message in request.messages)
+
+
+def counted(said: object) -> int | None:
+    """A number of tokens as a server told it; None, which is unknown, for anything that is no such number."""
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None

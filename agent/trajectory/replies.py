@@ -59,6 +59,8 @@ def parse(reply: Reply, allowed: Collection[Tag], language: Language = "python")
     """The action of a reply, out of the allowed tags. Never raises."""
     if reply.stop_reason is StopReason.REFUSAL:
         return _malformed("refusal", allowed)
+    if not reply.text.strip():
+        return _malformed("all reasoning" if reply.stop_reason is StopReason.LENGTH else "blank", allowed)
     found, rest, cut = _blocks(reply.text)
     done = re.search(r"<done\s*/?>", rest, re.IGNORECASE) is not None
     if reply.stop_reason is StopReason.LENGTH and (cut or not (found or done)):
