@@ -58,7 +58,7 @@ class Endpoint:
         """Names an answer that cannot be read: the SDKs check no types, and assert the order of events."""
         try:
             yield
-        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise garbled(error, self.where) from error
 
     async def flowing(self, events: AsyncIterator[T], is_text: Callable[[T], bool]) -> AsyncIterator[T]:

@@ -267,5 +267,5 @@ class TestServers:
         with pytest.raises(GaveUp, match="2 attempts"):
             in_no_time(calls(Limiter(1), 1, silent, limits))
         assert len(tried) == 2
-        with pytest.raises(GaveUp, match="[3-8] attempts"):
+        with pytest.raises(GaveUp, match=r"[3-8] attempts"):
             in_no_time(calls(Limiter(1), 1, slow, limits))
