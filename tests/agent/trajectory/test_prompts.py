@@ -77,7 +77,9 @@ def test_script_before_edit(snapshot):
     assert render("editing_script_first", execution="THE EXECUTION") == snapshot
 
 
-@pytest.mark.parametrize("kind", ["refusal", "truncated", "several", "not now", "empty", "nothing"])
+@pytest.mark.parametrize(
+    "kind", ["refusal", "all reasoning", "blank", "truncated", "several", "not now", "empty", "nothing"]
+)
 def test_malformed(kind, snapshot):
     assert render("malformed", kind=kind, allowed=["done", "edit", "test"], named=["edit", "test"]) == snapshot
 
