@@ -36,7 +36,10 @@ def test_execution(ending, snapshot):
 @pytest.mark.parametrize("language", ["python", "bash"])
 @pytest.mark.parametrize("files", [False, True])
 def test_testing_draft(language, files, snapshot):
-    assert render("testing_draft", language=language, title="slug doubles dashes </title>", files=files) == snapshot
+    assert (
+        render("testing_draft", language=language, title="slug doubles dashes </title>", files=files, seconds="120")
+        == snapshot
+    )
 
 
 @pytest.mark.parametrize("verdict", ["issue", "pass", "broken"])
