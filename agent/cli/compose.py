@@ -22,6 +22,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from agent.cli.components import context_settings, llm_settings, selection_settings, trajectory_settings
+from agent.cli.environment import health, settle
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
 from agent.cli.progress import Progress
@@ -40,9 +41,8 @@ from agent.progress import Event
 from agent.replay import ReplayClient
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
-from sandbox.api import Environment, Limits, Sandbox
+from sandbox.api import Limits
 from sandbox.errors import InputError
-from sandbox.health import check_baseline
 from sandbox.probe import choose
 from selection.runoff import RunOff
 
@@ -126,7 +126,7 @@ class Session:
                 where=str(run.path),
                 hint="start it anew: runoff solve",
             )
-        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
+        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"), settings)
         finished = Result.read(run.instance(known[0]))
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
@@ -147,6 +147,9 @@ class Session:
             self._progress.note(
                 f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used"
             )
+        if anew:
+            inputs = inputs.taken_up(self.store.read("instance.json"))
+            self.instance = inputs.instance
         context, trajectory = context_settings(settings), trajectory_settings(settings)
         selection = selection_settings(settings)
         specs = self._specs()
@@ -158,7 +161,8 @@ class Session:
         if anew:
             run.check(manifest, {self.instance.id: inputs.to_json()})
         models = await self._models(specs)
-        executor = await self._executor()
+        executor, inputs = await self._executor(inputs)
+        self.instance = inputs.instance
         run.begin(manifest)
         self.store.write("instance.json", inputs.to_json())
         self._interrupt.hint = f"runoff resume {run.name}"
@@ -228,30 +232,20 @@ class Session:
     def _tell_repeat(self, key: CallKey, repeat: Repeat) -> None:
         self._progress.note(f"{key}: {repeat.fault}; attempt {repeat.attempt + 1} follows in {repeat.wait:.0f} s")
 
-    async def _executor(self) -> Executor | None:
-        """The sandbox with a healthy environment; None if no stage executes anything."""
+    async def _executor(self, inputs: Inputs) -> tuple[Executor | None, Inputs]:
+        """The sandbox with a healthy environment, None if no stage executes anything; and the inputs with what it is."""
         if self.settings.stages == "context":
-            return None
+            return None, inputs
         settings = self.settings
         sandbox = await choose(settings.sandbox, settings.workers, self._tell)
         self._stack.push_async_callback(sandbox.close)
         self._interrupt.kill = sandbox.interrupt
-        environment = await self._environment(sandbox)
+        settled = await settle(sandbox, inputs, settings, self._tell)
+        self._tell(health(settled.baseline))
         limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
-        baseline = await check_baseline(
-            sandbox, environment, base_commit=self.instance.base_commit, test_command=settings.test_command, limits=limits
-        )
-        self._tell(f"baseline is healthy: python {baseline.python}" + (f", {baseline.warning}" if baseline.warning else ""))
-        executor = Executor(sandbox, environment, limits, self.store.executions)
+        executor = Executor(sandbox, settled.environment, limits, self.store.executions)
         self._stack.callback(executor.close)
-        return executor
-
-    async def _environment(self, sandbox: Sandbox) -> Environment:
-        if self.instance.environment is None:
-            raise InputError(
-                "the instance names no environment", where=self.instance.id, hint="name one with --image or --setup"
-            )
-        return await sandbox.build(self.instance.environment, self._tell)
+        return executor, settled.inputs
 
     def _tell(self, text: str) -> None:
         self._progress(Event(self.instance.id, "environment", text))
