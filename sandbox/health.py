@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sandbox.api import Environment, Execution, Limit, Limits, Sandbox, Script, Verdict
 from sandbox.errors import EnvironmentBuildError
-from sandbox.suite import counts, reached, reason, starts
+from sandbox.suite import counts, reached, reason, starts, uncoloured
 
 LAST_LINES = 15
 HINT = "correct --setup or --image, then: runoff doctor"
@@ -85,7 +85,7 @@ async def check_baseline(
         return Baseline(version)
     tests = await sandbox.execute(environment, Script(test_command, "bash"), None, test_limits or limits)
     ended = -9 if tests.exit_code is None or tests.limit not in (None, "output") else tests.exit_code
-    tail = "\n".join(tests.output.splitlines()[-LAST_LINES:])
+    tail = "\n".join(uncoloured(tests.output).splitlines()[-LAST_LINES:])
     return Baseline(version, ended, tail, tests.limit, tests.seconds)
 
 

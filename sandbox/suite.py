@@ -11,12 +11,18 @@ _PYTEST = re.compile(r"^(?:=+ )?(\d+ [a-z ]+(?:, \d+ [a-z ]+)*) in [\d.]+s", re.
 _UNITTEST = re.compile(r"^Ran (\d+) tests? in", re.MULTILINE)
 _ENDED = re.compile(r"^(OK|FAILED)(?: \((.*)\))?$", re.MULTILINE)
 _PROGRESS = re.compile(r"\[ *(\d+)%\]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _MISSING = re.compile(
     r"^.*(?:No module named|command not found|No such file or directory|unrecognized arguments).*$", re.MULTILINE
 )
 NOT_STARTED = frozenset({3, 4, 5, 126, 127})
 """pytest: an internal fault, wrong usage, nothing collected; the shell: cannot be run, not found."""
 COLLECTION_FAILED = 2
+
+
+def uncoloured(output: str) -> str:
+    """The output without the escapes that colour it."""
+    return _COLOUR.sub("", output)
 
 
 def counts(output: str) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from agent.cli.inputs import Inputs, words
 from agent.cli.settings import SolveSettings
 from agent.environments.proposal import Found, PythonRange, Recorded, shown
+from sandbox import interpreters
 from sandbox.api import Environment, EnvironmentSpec, Limits, Sandbox
 from sandbox.errors import EnvironmentBuildError, InputError
 from sandbox.health import Baseline, check_baseline
 from sandbox.images import BASE_PYTHON
-from sandbox.local_build import interpreter
 
 FOUND_TEST_SECONDS = 60.0
 """How long a test command that nobody asked for may take: a whole suite can take an hour."""
@@ -130,21 +130,18 @@ def _announce(sandbox: Sandbox, inputs: Inputs, tell: Tell) -> None:
 
 
 def _fitting(sandbox: Sandbox, python: PythonRange) -> str:
-    """The newest interpreter on the PATH that the repository has nothing against; empty if none, or not asked for here."""
+    """The newest interpreter of this machine that the repository has nothing against; empty if none, or of no use."""
     if sandbox.name != "local":
         return ""
-    names = (f"python3.{number}" for number in range(NEWEST, 5, -1))
-    return next((name for name in names if (has := _version(name)) and not python.objection(has)), "")
+    wanted = (version for number in range(NEWEST, 5, -1) if not python.objection(version := f"3.{number}"))
+    return next((found for version in wanted if (found := interpreters.find(version))), "")
 
 
 def _python_for(sandbox: Sandbox, version: str, tell: Tell) -> str:
     """The command of this Python where the sandbox has it, else the sandbox's own, which is told."""
-    name = f"python{version}"
-    if sandbox.name == "local" and _version(name).startswith(f"{version}."):
-        return name
-    if sandbox.name != "local" and version == BASE_PYTHON:
-        return ""
-    own = BASE_PYTHON if sandbox.name != "local" else ".".join(_version("").split(".")[:2])
+    if sandbox.name == "local" and (found := interpreters.find(version)):
+        return found
+    own = BASE_PYTHON if sandbox.name != "local" else ".".join(interpreters.version_of("").split(".")[:2])
     if version != own:
         tell(
             f"the install spec asks for Python {version}, which the {sandbox.name} sandbox has not; going on with {own};"
@@ -153,18 +150,10 @@ def _python_for(sandbox: Sandbox, version: str, tell: Tell) -> str:
     return ""
 
 
-def _version(command: str) -> str:
-    """The version of an interpreter of this machine, such as `3.11.2`; empty if there is none."""
-    try:
-        return interpreter(command).version.split()[0]
-    except EnvironmentBuildError:
-        return ""
-
-
 def interpreter_version(sandbox: Sandbox, spec: EnvironmentSpec) -> str:
     """The version of Python that the environment would have; empty if that takes a build to find out."""
     if sandbox.name == "local":
-        return _version(spec.python)
+        return interpreters.version_of(spec.python)
     return BASE_PYTHON if not spec.image and not spec.python else ""
 
 
@@ -180,5 +169,5 @@ def _none_works(last: EnvironmentBuildError | None, tried: int, spec: Environmen
     return EnvironmentBuildError(
         f"{what}; of the last one: {last.message if last else ''}",
         where=last.where if last else str(spec.repository),
-        hint="say how the repository is set up: --setup 'COMMAND' or --setup none, with --python or --image where it needs one",
+        hint="say how the repository is set up: --setup 'COMMAND' or --setup none,, with --python or --image if need be",
     )

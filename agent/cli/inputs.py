@@ -20,6 +20,7 @@ from sandbox.errors import InputError
 from sandbox.threads import DaemonThreads
 
 NOTHING = Found("", "")
+SUBMODULES = "submodules are not part of the tree in the sandbox; tests that read them fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,8 @@ def _with_proposal(inputs: Inputs, proposal: Proposal | None, settings: SolveSet
         return replace(inputs, test=_given(settings.test_command))
     setups = proposal.setups if settings.setup == AUTO else ()
     test = (proposal.test or NOTHING) if settings.test_command == AUTO else _given(settings.test_command)
-    return replace(inputs, proposal=proposal, setups=setups, test=test)
+    told = (SUBMODULES,) if inputs.repository.entry(".gitmodules") else ()
+    return replace(inputs, proposal=proposal, setups=setups, test=test, told=told)
 
 
 def _with_specs(inputs: Inputs, settings: SolveSettings) -> Inputs:

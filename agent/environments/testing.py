@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from agent.environments.ci import Job, shell_lines
 from agent.environments.files import ConfigFiles, dig
 from agent.environments.proposal import Found
-from agent.environments.tox import Tox
+from agent.environments.tox import PLACES, Tox
 
 PYTEST = ("python", "-m", "pytest")
 UNITTEST = ("python", "-m", "unittest")
@@ -113,7 +113,7 @@ def _runs_tests(script: str, rest: Sequence[str]) -> bool:
 
 def _words(line: str) -> list[str]:
     """Words up to the first thing that needs a shell; variables that are set in front are left out."""
-    line = re.sub(r"\{posargs(?::([^{}]*))?\}", r"\1", line.replace("{toxinidir}/", "").replace("{envpython}", "python"))
+    line = re.sub(r"\{posargs(?::([^{}]*))?\}", r"\1", PLACES.sub("", line).replace("{envpython}", "python"))
     try:
         words = shlex.split(line, comments=True)
     except ValueError:

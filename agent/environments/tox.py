@@ -9,6 +9,8 @@ from typing import Any
 
 from agent.environments.files import ConfigFiles, Ini, dig, strings
 
+PLACES = re.compile(r"\{(toxinidir|tox_root|envsitepackagesdir|env_site_packages_dir)\}/")
+"""What tox calls the tree's root, and where it installs; with an editable install that is the root too."""
 _FACTORS = re.compile(r"^([\w{},.!*-]+):\s+(.*)$")
 _HERE = re.compile(r"^(py|py3|py311|test|tests|testing|default)$")
 """Factors that are taken to hold."""
@@ -113,5 +115,5 @@ def _joined(lines: tuple[str, ...]) -> list[str]:
 
 def _without_places(line: str) -> str:
     """A line of deps without tox's names for the tree; empty if another substitution is left."""
-    plain = line.replace("{toxinidir}/", "").replace("{tox_root}/", "").replace("{toxinidir}", ".")
+    plain = PLACES.sub("", line).replace("{toxinidir}", ".")
     return "" if "{" in plain else plain
