@@ -7,6 +7,7 @@ issue may well fail some.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ from sandbox.images import BASE_PYTHON
 FOUND_TEST_SECONDS = 60.0
 """How long a test command that nobody asked for may take: a whole suite can take an hour."""
 
+FAULT = re.compile(r"(error|fatal|e): |[\w.]*(error|exception)\b.*:", re.IGNORECASE)
+"""How a line begins that names what went wrong."""
 NEWEST = 15
 """Minor version of Python up to which interpreters are looked for."""
 Tell = Callable[[str], None]
@@ -70,8 +73,10 @@ class _Trial:
         """The first candidate in which the tests start, else the first that is healthy at all."""
         spare: Settled | None = None
         last: EnvironmentBuildError | None = None
+        tried = 0
         for number, candidate in enumerate(candidates, 1):
             more = f"; {len(candidates) - number} more to try" if number < len(candidates) else ""
+            tried = number
             try:
                 settled = await self.attempt(replace(spec, setup=candidate.value), candidate)
             except EnvironmentBuildError as error:
@@ -88,7 +93,7 @@ class _Trial:
             chosen = spare.inputs.recorded.setup if spare.inputs.recorded else candidates[0]
             self._tell(f"going on with: {words(chosen)}")
             return spare
-        raise _none_works(last, len(candidates), spec)
+        raise _none_works(last, tried, len(candidates), spec)
 
     async def attempt(self, spec: EnvironmentSpec, setup: Found) -> Settled:
         """Build and check one. Raises EnvironmentBuildError."""
@@ -111,7 +116,7 @@ class _Trial:
 
 def health(baseline: Baseline) -> str:
     """What the health check found, on a line."""
-    tests = baseline.warning or (baseline.tests and f"tests: {baseline.tests}")
+    tests = baseline.warning or baseline.tests
     return f"baseline is healthy: python {baseline.python}" + (f", {tests}" if tests else "")
 
 
@@ -158,16 +163,18 @@ def interpreter_version(sandbox: Sandbox, spec: EnvironmentSpec) -> str:
 
 
 def _short(error: EnvironmentBuildError) -> str:
-    """The message and the last line of the log that it holds."""
+    """The message and the line of the log that it holds which names the fault."""
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    faults = [line for line in lines[1:] if line.lower().startswith(("error", "e:", "fatal"))]
+    faults = [line for line in lines[1:] if FAULT.match(line) and "subprocess-exited" not in line]
     return lines[0].removesuffix("; its last lines:") + (f": {shown((faults or lines)[-1])}" if len(lines) > 1 else "")
 
 
-def _none_works(last: EnvironmentBuildError | None, tried: int, spec: EnvironmentSpec) -> EnvironmentBuildError:
-    what = "the set-up that was found does not work" if tried == 1 else f"none of the {tried} set-ups that were found works"
+def _none_works(last: EnvironmentBuildError | None, tried: int, found: int, spec: EnvironmentSpec) -> EnvironmentBuildError:
+    what = "the set-up that was found does not work" if found == 1 else f"none of the {found} set-ups that were found works"
+    alike = f" ({tried} were tried; the last two failed alike)"
+    after = what + (alike if tried < found else "")
     return EnvironmentBuildError(
-        f"{what}; of the last one: {last.message if last else ''}",
+        f"{after}; of the last one: {last.message if last else ''}",
         where=last.where if last else str(spec.repository),
-        hint="say how the repository is set up: --setup 'COMMAND' or --setup none,, with --python or --image if need be",
+        hint="say how the repository is set up: --setup 'COMMAND' or --setup none, with --python or --image if need be",
     )

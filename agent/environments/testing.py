@@ -162,6 +162,8 @@ def _pytest_arguments(files: ConfigFiles, words: Sequence[str]) -> list[str]:
         )
         if word.startswith("-") or option_value or files.exists(word.split("::")[0]):
             kept.append(word)
+    if not any(files.exists(word.split("::")[0]) for word in kept):  # or it imports every file, those of the docs too
+        kept = [word for word in kept if word != "--doctest-modules"]
     return kept
 
 
