@@ -13,7 +13,7 @@ _ENDED = re.compile(r"^(OK|FAILED)(?: \((.*)\))?$", re.MULTILINE)
 _PROGRESS = re.compile(r"\[ *(\d+)%\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _MISSING = re.compile(
-    r"^.*(?:No module named|command not found|No such file or directory|unrecognized arguments|Error: |^ERROR ).*$", re.MULTILINE
+    r"^(?:ERROR |.*(?:No module named|not found|No such file|unrecognized arguments|Error: )).*$", re.MULTILINE
 )
 NOT_STARTED = frozenset({3, 4, 5, 126, 127})
 """pytest: an internal fault, wrong usage, nothing collected; the shell: cannot be run, not found."""
