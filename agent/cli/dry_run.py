@@ -36,6 +36,7 @@ async def command(settings: SolveSettings, *, as_json: bool) -> int:
             "files": len(files),
             "left_out": dict(left_out),
             "prefiltered": prefiltered,
+            "environment": {"setups": [asdict(each) for each in inputs.setups], "test": asdict(inputs.test)},
             "stages": [asdict(stage) for stage in stages],
         }
         typer.echo(json.dumps(report, indent=1))
@@ -45,6 +46,8 @@ async def command(settings: SolveSettings, *, as_json: bool) -> int:
         f"[bold]{escape(inputs.instance.id)}[/]  {escape(inputs.instance.repo)} at {inputs.instance.base_commit[:12]}",
         highlight=False,
     )
+    for line in inputs.found():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _files(console, files, left_out, prefiltered)
     _prompts(console, settings, inputs.instance)
     _stages(console, stages)
