@@ -126,13 +126,14 @@ class Session:
                 where=str(run.path),
                 hint="start it anew: runoff solve",
             )
-        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
+        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json", "source", "environment"))
         finished = Result.read(run.instance(known[0]))
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
         self.run, self.settings, self.instance = run, settings, inputs.instance
         self.repository, self._ledger = self._stack.enter_context(inputs.repository), Ledger(run.ledger)
-        run.write_predictions(_system_name(parse_spec(recorded["model"])))
+        with run.lock():
+            run.write_predictions(_system_name(parse_spec(recorded["model"])))
         self._progress.note("the run is finished; this is its result")
         return finished
 
@@ -159,8 +160,7 @@ class Session:
             run.check(manifest, {self.instance.id: inputs.to_json()})
         models = await self._models(specs)
         executor = await self._executor()
-        run.begin(manifest)
-        self.store.write("instance.json", inputs.to_json())
+        run.begin(manifest, {self.instance.id: inputs.to_json()})
         self._interrupt.hint = f"runoff resume {run.name}"
         self._stack.enter_context(self._progress)
         pipeline = Pipeline(
