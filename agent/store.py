@@ -288,6 +288,15 @@ class Run:
             with contextlib.suppress(OSError):
                 scrap.unlink()
 
+    def finish(self, model: str) -> None:
+        """What a kill after the last result left undone. A run that is complete can be on a disk that is read-only."""
+        try:
+            with self.lock():
+                self.write_predictions(model)
+        except StoreError:
+            if not (self.path / "unresolved.json").exists():  # the last file of a run
+                raise
+
     def write_predictions(self, model: str) -> None:
         """predictions.jsonl and unresolved.json, from the instances' results."""
         predictions, unresolved = [], {}

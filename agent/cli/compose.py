@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -103,7 +104,7 @@ class Session:
     async def solve(self, settings: SolveSettings) -> Result:
         """Start a run, or go on with the one of that name if its settings are the same."""
         inputs = await open_inputs(settings)
-        name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        name = settings.run or _free_name(Path(settings.runs), inputs.instance.id)
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
         return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
@@ -132,8 +133,7 @@ class Session:
             return await self._work(run, settings, inputs, anew=False)
         self.run, self.settings, self.instance = run, settings, inputs.instance
         self.repository, self._ledger = self._stack.enter_context(inputs.repository), Ledger(run.ledger)
-        with run.lock():
-            run.write_predictions(_system_name(parse_spec(recorded["model"])))
+        run.finish(_system_name(parse_spec(recorded["model"])))
         self._progress.note("the run is finished; this is its result")
         return finished
 
@@ -279,6 +279,12 @@ def _system_name(spec: ModelSpec) -> str:
     """What predictions are signed with: no path or address of this machine, and a plain folder name for the harness."""
     model = spec.target if spec.vendor in ("anthropic", "openai") else spec.vendor
     return "runoff-" + re.sub(r"[^\w.-]+", "-", model)
+
+
+def _free_name(runs: Path, instance: str) -> str:
+    """A name that no run has: clocks are set back, and two runs may start in one second."""
+    name = f"solve-{instance}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return next(free for number in count(1) if not (runs / (free := f"{name}-{number}" if number > 1 else name)).exists())
 
 
 def _same_model(recorded: str, wanted: str, key: str) -> None:

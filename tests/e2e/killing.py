@@ -157,6 +157,25 @@ def remember_executions(place):
     LocalSandbox.execute = remembered
 
 
+def set_the_clock(*, jumping):
+    """A wall clock that stands still, or is years off each time that somebody looks at it."""
+    import datetime
+    import itertools
+
+    real, turns = time.time, itertools.count()
+    off = lambda: (next(turns) % 5 - 2) * 3.2e7 if jumping else 0.0  # noqa: E731
+    time.time = lambda: (real() if jumping else 1.9e9) + off()
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(time.time(), tz)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "datetime", None) is datetime.datetime and module.__name__.startswith("agent."):
+            module.datetime = Clock
+
+
 def child(job):
     """Become the command."""
     os.chdir(job["folder"])
@@ -164,6 +183,8 @@ def child(job):
     for number, place in ((1, job["out"]), (2, job["err"])):
         os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     leave_out_the_checks()
+    if job["clock"]:
+        set_the_clock(jumping=job["clock"] == "jumping")
     if job["remember"]:
         remember_executions(Path(job["folder"]) / "executions")
     put_in_front(Points(job["die_at"], job["trace"]))
@@ -244,7 +265,7 @@ class Forks:
         self.folder = folder
         self._environment = environment
 
-    def __call__(self, *arguments, die_at=None, trace=None, seconds=100.0, remember=False):
+    def __call__(self, *arguments, die_at=None, trace=None, seconds=100.0, remember=False, clock=""):
         """(exit status, standard output, standard error) of a command; -9 if it was killed."""
         out, err = self.folder / "out.txt", self.folder / "err.txt"
         job = {
@@ -257,6 +278,7 @@ class Forks:
             "trace": trace and str(trace),
             "seconds": seconds,
             "remember": remember,
+            "clock": clock,
             "modules": str(self.folder / "modules.txt"),
         }
         self._process.stdin.write(json.dumps(job) + "\n")
