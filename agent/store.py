@@ -149,7 +149,7 @@ class InstanceStore:
         write_json(self.path / name, value)
 
     def read(self, name: str, *names: str) -> Any:
-        """The object in a JSON file of this folder; None if it is not there. Raises StoreError if it lacks one of the names."""
+        """The object in a JSON file of this folder; None if it is not there. Raises StoreError if it lacks a name."""
         path = self.path / name
         return read_json(path, *names) if path.exists() else None
 

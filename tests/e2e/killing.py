@@ -70,7 +70,7 @@ class System:
         return getattr(os, name)
 
     def write(self, handle, data):
-        place = name_of(os.readlink(f"/proc/self/fd/{handle}"))
+        place = name_of(str(Path(f"/proc/self/fd/{handle}").readlink()))
         self._last[handle] = label = f"{place} {json.loads(data)['kind']}"
         self._points.pass_by(f"{label}: before")
         if self._points.due(f"{label}: torn"):
@@ -79,7 +79,7 @@ class System:
         return os.write(handle, data)
 
     def fsync(self, handle):
-        path = os.readlink(f"/proc/self/fd/{handle}")
+        path = str(Path(f"/proc/self/fd/{handle}").readlink())
         if not path.endswith(".jsonl"):
             return self._fsync_file(handle, path)
         label = self._last[handle]
@@ -159,20 +159,20 @@ def remember_executions(place):
 
 def set_the_clock(*, jumping):
     """A wall clock that stands still, or is years off each time that somebody looks at it."""
-    import datetime
+    import datetime as dt
     import itertools
 
     real, turns = time.time, itertools.count()
     off = lambda: (next(turns) % 5 - 2) * 3.2e7 if jumping else 0.0  # noqa: E731
     time.time = lambda: (real() if jumping else 1.9e9) + off()
 
-    class Clock(datetime.datetime):
+    class Clock(dt.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls.fromtimestamp(time.time(), tz)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "datetime", None) is datetime.datetime and module.__name__.startswith("agent."):
+        if getattr(module, "datetime", None) is dt.datetime and module.__name__.startswith("agent."):
             module.datetime = Clock
 
 
@@ -244,8 +244,6 @@ def import_what_it_needed(names):
 
 def serve():
     """Read jobs, a JSON line each; answer each with a line when it has ended."""
-    import agent.cli.app
-    import agent.llm.openai_client
     import sandbox.local_sandbox  # noqa: F401
 
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)

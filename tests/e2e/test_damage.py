@@ -3,6 +3,7 @@
 `runoff resume` ends with the outcome of the run that was left alone, or says what is wrong, where, and what to do.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tests.e2e.scenes import scene_in
 
+logger = logging.getLogger(__name__)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -55,10 +57,12 @@ def test_a_file_that_was_cut_off(scene):
                 assert str(name.name) in err.replace("\n", ""), (name, keep, err)
                 assert "next:" in err
             shutil.rmtree(scene.run(run))
-    print(f"\n{sum(outcomes.values())} cuts, exit codes {outcomes}")
+    logger.info("%d cuts, exit codes %s", sum(outcomes.values()), outcomes)
 
 
-@pytest.mark.parametrize("name", ["01_context/relevance.jsonl", "02_testing/1.jsonl", "05_selection.jsonl", "executions.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["01_context/relevance.jsonl", "02_testing/1.jsonl", "05_selection.jsonl", "executions.jsonl"]
+)
 def test_damage_in_the_middle_is_named_with_its_line_and_a_remedy(scene, name):
     run = scene.copy(f"damaged-{name.replace('/', '-')}")
     path = run / scene.instance / name

@@ -3,10 +3,10 @@
 The outcome is that of the run that was left alone, byte for byte. No reply that reached a journal is asked for again;
 of the calls that were under way at most one a trajectory is, and the ledger shows what was reserved for it.
 
-In CI each kind of line and of file is killed at, at one of its points each; `ALL_KILLS=1` kills at all of them.
+In CI each kind of line and of file is killed at, at one of its points each; `ALL_KILLS=1` kills at all of them (figures: `--log-cli-level=INFO`).
 """
 
-import json
+import logging
 import os
 import random
 import shutil
@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.playing import seed_of
 from tests.e2e.scenes import scene_in
 
+logger = logging.getLogger(__name__)
 ALL = os.environ.get("ALL_KILLS") == "1"
 
 
@@ -55,8 +56,8 @@ def test_a_kill_at_every_point(scene):
         )
         shutil.rmtree(scene.run(name))
         if number % 50 == 0:
-            print(f"{number} of {len(plan)} kills", flush=True)
-    print(f"\n{len(plan)} kills, {len(missed)} points not reached, calls again: {dict(repeated)}")
+            logger.info("%d of %d kills", number, len(plan))
+    logger.info("%d kills, %d points not reached, calls again: %s", len(plan), len(missed), dict(repeated))
     assert len(missed) <= len(plan) // 50, missed
 
 
@@ -78,4 +79,5 @@ def test_kills_at_random_times_until_the_run_is_finished(scene, seed):
     assert kills >= 3
     reserved, settled = scene.ledger(name)
     worst = max(Counter(reserved.values()).values())
-    print(f"\nseed {seed}: {kills} kills, {len(reserved) - len(settled)} calls unsettled, one call at most {worst} times")
+    unsettled = len(reserved) - len(settled)
+    logger.info("seed %d: %d kills, %d calls unsettled, one call at most %d times", seed, kills, unsettled, worst)
