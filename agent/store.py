@@ -53,7 +53,7 @@ def journal_path(instance: Path, stage: str, sample: int) -> Path:
 def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
 
-    `lasting`: wait until the name is on the disk too, so that a power cut does not bring the old content back.
+    `lasting`: wait until content and name are on the disk. Without it a power cut, but no kill, can still undo it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -61,7 +61,8 @@ def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         temporary.replace(path)
         if lasting:
             sync_folder(path.parent)
@@ -106,7 +107,11 @@ def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
 
 
 class Parts:
-    """Request text, stored once per digest, however many requests share it."""
+    """Request text, stored once per digest, however many requests share it.
+
+    For readers only: no resumption needs it. So nothing waits for the disk here; what a power cut spoiled is written
+    again when it is next part of a request.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -116,13 +121,13 @@ class Parts:
         for message in request.messages:
             for part in message.parts:
                 path = self._path(part.digest)
-                if not path.exists():
+                if not path.exists() or path.stat().st_size != len(part.text.encode("utf-8", "surrogateescape")):
                     write_text(path, part.text, lasting=False)
 
     def text(self, digest: str) -> str | None:
         """The text of a digest; None if it is not here (a shared transcript has no request text)."""
         path = self._path(digest)
-        return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else None
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else None
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / f"{digest}.txt"

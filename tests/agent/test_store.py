@@ -47,6 +47,16 @@ def test_parts_are_stored_once_per_digest(tmp_path):
     assert parts.text("0" * 64) is None
 
 
+@pytest.mark.parametrize("left", ["", "half a te"])
+def test_a_part_that_a_power_cut_spoiled_is_stored_again(tmp_path, left):
+    parts, part = Parts(tmp_path), Part("step", "half a text\r\n")
+    parts.keep(Request((Message("user", (part,)),)))
+    place = next(tmp_path.glob("*/*.txt"))
+    place.write_text(left)
+    parts.keep(Request((Message("user", (part,)),)))
+    assert parts.text(part.digest) == part.text
+
+
 def test_manifest_of_the_same_settings_is_taken_up_again(run):
     run.check({"settings": {"samples": 3}}, {})
     run.begin({"settings": {"samples": 3, "workers": 2}})

@@ -114,7 +114,7 @@ def remount(place, options):
     subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
 
 
-@pytest.mark.parametrize("kilobytes", [8, 60, 120, 200, 240, 280])
+@pytest.mark.parametrize("kilobytes", [8, 60, 100, 140, 180, 200])
 def test_a_full_disk_parks_the_run(scene, require_service, kilobytes):
     """The disk fills up in a different stage each time; with room again the run ends as the one that was left alone."""
     name = f"full-{kilobytes}"
