@@ -64,7 +64,7 @@ def test_a_file_that_was_cut_off(scene):
     "name", ["01_context/relevance.jsonl", "02_testing/1.jsonl", "05_selection.jsonl", "executions.jsonl"]
 )
 def test_damage_in_the_middle_is_named_with_its_line_and_a_remedy(scene, name):
-    run = scene.copy(f"damaged-{name.replace('/', '-')}")
+    run = scene.copy(f"damaged-{name.translate({ord('/'): '-', ord('.'): '-'})}")
     path = run / scene.instance / name
     lines = path.read_bytes().split(b"\n")
     lines[1] = lines[1][:20] + b"\0\0\0\0" + lines[1][24:]
