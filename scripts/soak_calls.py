@@ -135,7 +135,7 @@ def watch(command: list[str], folder: Path, ledger: Path) -> tuple[list[Sample],
         while process.poll() is None:
             if now := sample(process.pid, ledger, started):
                 samples.append(now)
-            time.sleep(0.1)
+            time.sleep(0.02)
         said = process.stderr.read().decode() if process.stderr else ""
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command, stderr=said)
@@ -167,16 +167,15 @@ def soak(calls: int, in_flight: int, words: int) -> Soak:
 
 def summary(samples: list[Sample], seconds: float, resume_rss: int, resume_seconds: float) -> Soak:
     """Fifths against each other."""
-    last = samples[-1]
-    fifth = last.calls / 5
-    early = [each for each in samples if fifth <= each.calls < 2 * fifth] or samples[:1]
-    late = [each for each in samples if each.calls >= 4 * fifth]
+    calls = samples[-1].calls
+    working = [each for each in samples if 0 < each.calls < calls]  # before and after, it opens and closes things
+    early = [each for each in working if calls / 5 <= each.calls < 2 * calls / 5]
+    late = [each for each in working if 4 * calls / 5 <= each.calls]
     rss_early, rss_late = (int(statistics.median(each.rss_kb for each in group)) for group in (early, late))
     between = statistics.median(each.calls for each in late) - statistics.median(each.calls for each in early)
-    working = [each for each in samples if 0 < each.calls < last.calls]
     spent = working[-1].cpu_seconds - working[0].cpu_seconds
     return Soak(
-        calls=last.calls,
+        calls=calls,
         seconds=round(seconds, 1),
         cpu_ms_per_call=round(1000 * spent / (working[-1].calls - working[0].calls), 2),
         rss_kb_early=rss_early,
