@@ -30,7 +30,7 @@ import filelock
 
 from agent.jsonl import sync_folder
 from agent.llm.messages import Request
-from agent.redaction import of_process
+from agent.redaction import MARK, of_process
 from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
 
@@ -112,8 +112,10 @@ def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
 
 
 def _holds(path: Path, text: str) -> bool:
-    """Whether a file is there and as long as this text: one that a power cut spoiled is not."""
-    return path.exists() and path.stat().st_size == len(text.encode("utf-8", "surrogateescape"))
+    """Whether a file has this text, perhaps without secrets of an earlier process; one that a power cut spoiled has not."""
+    if not path.exists():
+        return False
+    return path.stat().st_size == len(text.encode("utf-8", "surrogateescape")) or MARK in path.read_text("utf-8", "replace")
 
 
 class Parts:
@@ -134,8 +136,8 @@ class Parts:
         for message in request.messages:
             for part in message.parts:
                 path = self._path(part.digest)
-                if not _holds(path, part.text) and not _holds(path, text := of_process().known(part.text)):
-                    write_text(path, text, lasting=False)
+                if not _holds(path, part.text):
+                    write_text(path, of_process().known(part.text), lasting=False)
 
     def text(self, digest: str) -> str | None:
         """The text of a digest; None if it is not here (a shared transcript has no request text)."""

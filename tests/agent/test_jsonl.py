@@ -80,7 +80,15 @@ def test_a_journal_of_another_format_is_refused(tmp_path):
 
 def test_every_prefix_of_a_ledger_is_read(tmp_path):
     path = tmp_path / "ledger.jsonl"
-    key = {"kind": "reserve", "id": 0, "key": "a/testing/0/0", "stage": "testing", "model": "m", "worst_dollars": 1.0}
+    key = {
+        "kind": "reserve",
+        "id": 0,
+        "key": "a/testing/0/0",
+        "stage": "testing",
+        "model": "m",
+        "worst_dollars": 1.0,
+        "worst_tokens": 9,
+    }
     rest = [{"kind": "fail", "id": 0, "error": "gone", "may_be_billed": True}]
     content = "".join(json.dumps(line) + "\n" for line in ({"kind": "start", "format": 1}, key, *rest)).encode()
     for keep in range(len(content) + 1):
