@@ -119,6 +119,16 @@ class Repository:
         counts = ((len(states) - untracked, "changed"), (untracked, "untracked"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
+    @property
+    def tag(self) -> str:
+        """The nearest tag among the commit and its ancestors; empty if there is none."""
+        from git import GitError
+
+        try:
+            return str(self._git.describe("--tags", "--abbrev=0", self.commit))
+        except GitError:
+            return ""
+
     def files(self) -> tuple[SourceFile, ...]:
         """All regular files at the commit, in git's order. Symbolic links and submodules are not among them."""
         return self._tree[0]

@@ -13,6 +13,8 @@ from sandbox.errors import EnvironmentBuildError, InfrastructureError, SandboxEr
 
 BASE = "runoff/base:bookworm"
 """What environments start from that name no image; made by `scripts/docker-engine`."""
+BASE_PYTHON = "3.11"
+"""The Python of the base image."""
 COLUMNS = ("image", "image_name", "docker_image")
 
 

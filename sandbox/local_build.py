@@ -100,7 +100,9 @@ class Builder:
         """As `sandbox.api.Sandbox.build`."""
         if spec.repository is None or spec.image:
             raise EnvironmentBuildError(
-                "the local sandbox cannot use an image", where=spec.image or "no repository", hint="--sandbox docker"
+                "the local sandbox cannot use an image",
+                where=spec.image or "no repository",
+                hint="--sandbox docker, or say how to make one here: --install-specs FILE, --setup 'COMMAND'",
             )
         python = interpreter(spec.python)
         commit = history.commit_id(spec.repository, spec.base_commit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from agent.instances import Instance
 from agent.llm.messages import Message, Part
@@ -22,16 +23,39 @@ class Results:
     finalists: tuple[Execution, ...]
 
 
-def system(
-    instance: Instance, finalists: Sequence[Candidate], files_before: Mapping[str, str], *, turns: int, language: Language
-) -> Message:
+class Shown(Protocol):
+    """What the model is told of the settings (`selection.trajectory.SelectionSettings`)."""
+
+    @property
+    def turns(self) -> int:
+        """Model calls at most."""
+        ...
+
+    @property
+    def language(self) -> Language:
+        """Of the scripts."""
+        ...
+
+    @property
+    def script_seconds(self) -> float:
+        """That a script may take."""
+        ...
+
+
+def system(instance: Instance, finalists: Sequence[Candidate], files_before: Mapping[str, str], settings: Shown) -> Message:
     """The system message: instructions, issue, files and candidates, the same for the whole trajectory."""
     paths = sorted({path for one in finalists for path in one.paths})
     files = {path: files_before[path] for path in paths if path in files_before}
     created = [path for path in paths if path not in files]
     diffs = [one.patch.diff for one in finalists]
     texts = {
-        "instructions": render("selection_instructions", finalists=len(finalists), turns=turns, language=language),
+        "instructions": render(
+            "selection_instructions",
+            finalists=len(finalists),
+            turns=settings.turns,
+            language=settings.language,
+            seconds=f"{settings.script_seconds:g}",
+        ),
         "issue": render("selection_issue", repo=instance.repo, version=instance.version, statement=instance.statement),
         "files": render("selection_files", files=files, created=created),
         "candidates": render("selection_candidates", diffs=diffs),

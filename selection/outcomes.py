@@ -24,12 +24,12 @@ def outcome(execution: Execution) -> str:
 
 
 def meaning(verdict: Verdict) -> str:
-    """What a verdict says about the tree that the script ran on, in a few words."""
+    """What a script says by its exit code, in a few words; whether it is right about that is another matter."""
     match verdict:
         case Verdict.PASS:
-            return "as it should be"
+            return "it finds nothing wrong"
         case Verdict.ISSUE:
-            return "the issue is there"
+            return "it finds the issue"
         case Verdict.BROKEN:
             return "no verdict"
 

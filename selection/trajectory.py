@@ -44,6 +44,8 @@ class SelectionSettings:
     """Characters of each execution's output that the model sees; more is cut out of the middle."""
     language: Language = "python"
     """What the scripts of the selection trajectory are written in."""
+    script_seconds: float = 120.0
+    """Seconds that an execution may take: what the model is told, the sandbox's limits hold it."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a number that cannot work."""
@@ -82,7 +84,7 @@ async def choose(
     """
     order = sorted(finalists, key=lambda one: one.patch.digest)
     talk = [
-        messages.system(instance, order, files_before, turns=settings.turns, language=settings.language),
+        messages.system(instance, order, files_before, settings),
         messages.step(example, settings.turns, settings.language),
     ]
     trials: list[Trial] = []

@@ -50,9 +50,15 @@ def trajectory_settings(settings: SolveSettings) -> TrajectorySettings:
         testing_context=settings.testing_context,
         edit_format=settings.edit_format,
         language=settings.script_language,
+        script_seconds=settings.script_seconds,
     )
 
 
 def selection_settings(settings: SolveSettings) -> SelectionSettings:
     """Short-list and selection trajectory."""
-    return SelectionSettings(finalists=settings.finalists, turns=settings.selection_turns, max_tokens=settings.max_tokens)
+    return SelectionSettings(
+        finalists=settings.finalists,
+        turns=settings.selection_turns,
+        max_tokens=settings.max_tokens,
+        script_seconds=settings.script_seconds,
+    )

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from agent.cli.components import context_settings, selection_settings, trajectory_settings
+from agent.cli.environment import health, prepare
 from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
@@ -35,9 +37,8 @@ from agent.pipeline import Pipeline, PipelineSettings, Result
 from agent.progress import Event, Watch, note
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
-from sandbox.api import Environment, Limits, Sandbox
+from sandbox.api import Limits
 from sandbox.errors import InputError
-from sandbox.health import check_baseline
 from sandbox.probe import choose
 from selection.runoff import RunOff
 
@@ -107,7 +108,7 @@ class Session:
         refuse_secrets(settings)
         inputs = await open_inputs(settings)
         refuse_secrets_of_issue(inputs.instance)
-        name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        name = settings.run or _free_name(Path(settings.runs), inputs.instance.id)
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
         return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
@@ -136,13 +137,16 @@ class Session:
                 where=str(run.path),
                 hint="start it anew: runoff solve",
             )
-        self._take_up(run, settings, wanted, settle or {})
-        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"))
+        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json", "source", "environment"), settings)
         finished = Result.read(run.instance(known[0]))
+        if finished is None or wanted or settle:
+            self._take_up(run, settings, wanted, settle or {})
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
-        self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
-        run.write_predictions(system_name(parse_spec(recorded["model"])))
+        self.run, self.settings, self.instance = run, settings, inputs.instance
+        self.repository = self._stack.enter_context(inputs.repository)
+        self._ledger = self._ledger or Ledger(run.ledger)
+        run.finish(system_name(parse_spec(recorded["model"])))
         self._watch(note("the run is finished; this is its result"))
         return finished
 
@@ -168,6 +172,9 @@ class Session:
             self._watch(
                 note(f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used")
             )
+        if anew:
+            inputs = inputs.taken_up(self.store.read("instance.json"))
+            self.instance = inputs.instance
         context, trajectory = context_settings(settings), trajectory_settings(settings)
         selection = selection_settings(settings)
         specs = specs_of(settings, os.environ, self._watch)
@@ -179,9 +186,9 @@ class Session:
         models = await open_models(
             specs, prices, settings, ledger=self._ledger, env=os.environ, watch=self._watch, stack=self._stack
         )
-        executor = await self._executor()
-        run.begin(manifest)
-        self.store.write("instance.json", inputs.to_json())
+        executor, inputs = await self._executor(inputs)
+        self.instance = inputs.instance
+        run.begin(manifest, {self.instance.id: inputs.to_json()})
         self._interrupt.hint = f"runoff resume {run.name}"
         self._watch(Event(self.instance.id, "started", f"run {run.name}"))
         pipeline = Pipeline(
@@ -216,30 +223,20 @@ class Session:
         run.check(manifest, {self.instance.id: inputs.to_json()})
         self._ledger = self._stack.enter_context(Ledger(run.ledger))
 
-    async def _executor(self) -> Executor | None:
-        """The sandbox with a healthy environment; None if no stage executes anything."""
+    async def _executor(self, inputs: Inputs) -> tuple[Executor | None, Inputs]:
+        """The sandbox with a healthy environment, None if no stage executes anything; and the inputs with what it is."""
         if self.settings.stages == "context":
-            return None
+            return None, inputs
         settings = self.settings
         sandbox = await choose(settings.sandbox, settings.workers, self._tell)
         self._stack.push_async_callback(sandbox.close)
         self._interrupt.kill = sandbox.interrupt
-        environment = await self._environment(sandbox)
+        settled = await prepare(sandbox, inputs, settings, self._tell)
+        self._tell(health(settled.baseline))
         limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
-        baseline = await check_baseline(
-            sandbox, environment, base_commit=self.instance.base_commit, test_command=settings.test_command, limits=limits
-        )
-        self._tell(f"baseline is healthy: python {baseline.python}" + (f", {baseline.warning}" if baseline.warning else ""))
-        executor = Executor(sandbox, environment, limits, self.store.executions)
+        executor = Executor(sandbox, settled.environment, limits, self.store.executions)
         self._stack.callback(executor.close)
-        return executor
-
-    async def _environment(self, sandbox: Sandbox) -> Environment:
-        if self.instance.environment is None:
-            raise InputError(
-                "the instance names no environment", where=self.instance.id, hint="name one with --image or --setup"
-            )
-        return await sandbox.build(self.instance.environment, self._tell)
+        return executor, settled.inputs
 
     def _tell(self, text: str) -> None:
         self._watch(Event(self.instance.id, "environment", text))
@@ -259,6 +256,12 @@ class Session:
             "seed": self.settings.seed,
             "versions": {**packages, "python": platform.python_version(), "platform": sys.platform},
         }
+
+
+def _free_name(runs: Path, instance: str) -> str:
+    """A name that no run has: clocks are set back, and two runs may start in one second."""
+    name = f"solve-{instance}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return next(free for number in count(1) if not (runs / (free := f"{name}-{number}" if number > 1 else name)).exists())
 
 
 def _remove_if_unused(folder: Path) -> None:

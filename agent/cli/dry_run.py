@@ -18,9 +18,9 @@ from agent.cli.settings import SolveSettings
 from agent.context.stage import files_to_read
 from agent.instances import Instance
 from agent.llm.tokens import estimate_bytes
-from agent.prompts.render import render
 from agent.repository import SourceFile
 from agent.trajectory.opening import opening
+from agent.trajectory.testing import draft_step
 
 
 async def command(settings: SolveSettings, *, as_json: bool) -> int:
@@ -36,6 +36,7 @@ async def command(settings: SolveSettings, *, as_json: bool) -> int:
             "files": len(files),
             "left_out": dict(left_out),
             "prefiltered": prefiltered,
+            "environment": {"setups": [asdict(each) for each in inputs.setups], "test": asdict(inputs.test)},
             "stages": [asdict(stage) for stage in stages],
         }
         typer.echo(json.dumps(report, indent=1))
@@ -45,6 +46,8 @@ async def command(settings: SolveSettings, *, as_json: bool) -> int:
         f"[bold]{escape(inputs.instance.id)}[/]  {escape(inputs.instance.repo)} at {inputs.instance.base_commit[:12]}",
         highlight=False,
     )
+    for line in inputs.found():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _files(console, files, left_out, prefiltered)
     _prompts(console, settings, inputs.instance)
     _stages(console, stages)
@@ -67,7 +70,7 @@ def _counts(reasons: Mapping[str, int]) -> str:
 
 def _prompts(console: Console, settings: SolveSettings, instance: Instance) -> None:
     system = opening(instance).text
-    step = render("testing_draft", language=trajectory_settings(settings).language, title=instance.title, files=False)
+    step = draft_step(instance, trajectory_settings(settings), files=False)
     console.print("\nFirst prompt of a testing trajectory:", style="bold")
     console.print(f"{system}\n{step}", markup=False, highlight=False, style="dim")
 

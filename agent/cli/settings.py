@@ -21,6 +21,10 @@ from sandbox.errors import InputError
 
 FILE = "runoff.toml"
 PREFIX = "RUNOFF_"
+AUTO = "auto"
+"""A command that is to be found in the repository's files."""
+NONE = "none"
+"""No command at all; the empty text says the same."""
 STAGES = ("context", "testing", "editing", "selection")
 
 
@@ -78,9 +82,16 @@ class SolveSettings(BaseModel):
 
     sandbox: Literal["auto", "docker", "local"] = Field("auto", description="Where untrusted code runs.")
     image: str = Field("", description="Image to build in, or the instance's own.")
-    setup: str = Field("", description='Set-up command, such as "pip install -e .".')
+    setup: str = Field(
+        AUTO, description='Set-up command, such as "pip install -e ."; auto finds one in the files, none runs none.'
+    )
     python: str = Field("", description="Interpreter of the environment, such as python3.9; empty for the sandbox's own.")
-    test_command: str = Field("", description='Command of the health check, such as "pytest -q".')
+    test_command: str = Field(
+        AUTO, description='Command of the health check, such as "pytest -q"; auto finds one in the files, none runs none.'
+    )
+    install_specs: str = Field(
+        "", description="JSON file of environments by repository and version, for --instance in place of its image."
+    )
     workers: int = Field(2, ge=1, description="Executions at once.")
     script_seconds: float = Field(120.0, gt=0, description="Seconds that one execution may take.")
     memory_mb: int = Field(2048, ge=64, description="Mebibytes that one execution may use.")

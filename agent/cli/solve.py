@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from agent.cli import dry_run, interrupts
 from agent.cli.compose import Session
+from agent.cli.inputs import found_in
 from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
 from agent.cli.progress import Progress
 from agent.cli.settings import Resolved, resolve, with_options
@@ -46,7 +47,7 @@ def command(
     async def work(interrupt: interrupts.Interrupt) -> int:
         resolved = resolve(flags, os.environ, Path.cwd())
         if show_settings:
-            return print_settings(resolved)
+            return print_settings(resolved, await found_in(resolved.settings))
         if dry:
             return await dry_run.command(resolved.settings, as_json=as_json)
         if output is not None and output.is_dir():
@@ -117,11 +118,13 @@ def put_on_work_tree(repository: Repository, patch: Path) -> None:
             ) from error
 
 
-def print_settings(resolved: Resolved) -> int:
-    """All settings with their sources, a line each; a value of several lines is shown as one."""
+def print_settings(resolved: Resolved, found: Sequence[str]) -> int:
+    """All settings with their sources, a line each, and what was found; a value of several lines is shown as one."""
     lines = [("setting", "value", "source"), *resolved.lines()]
     shown = [(name, value.replace("\n", "\\n") or "-", source) for name, value, source in lines]
     widths = [min(40, max(len(line[column]) for line in shown)) for column in (0, 1)]
     for name, value, source in shown:
         typer.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+    for line in found:
+        typer.echo(line)
     return 0

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import warnings
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
@@ -15,29 +13,43 @@ from anthropic.types import Message as Answer
 from anthropic.types import TextBlockParam
 
 from agent.llm.client import CallKey
-from agent.llm.faults import ContextFilled, complaint_of, cut_off, fault_of_status, garbled
+from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
+from agent.llm.faults import ContextFilled, complaint_of, fault_of_status, garbled
 from agent.llm.messages import Message, Part, Reply, Request, StopReason, Usage
 from agent.llm.parameters import Parameters
+from agent.llm.reasoning import without_reasoning
+from agent.llm.tokens import counted
 
 BREAKPOINTS = 4
 """Cache breakpoints that a request may have: https://platform.claude.com/docs/en/build-with-claude/prompt-caching."""
-STREAM_ABOVE = 8192
-"""Replies that may be longer (in tokens) are streamed, or idle connections are cut while the model writes."""
 
 
 class AnthropicClient:
     """A model behind Anthropic's protocol. Retries nothing; an attempt that may be repeated raises `Transient`."""
 
     def __init__(
-        self, spec: str, model: str, *, api_key: str, base_url: str = "", timeout: float = 900.0, connect: float = 10.0
+        self,
+        spec: str,
+        model: str,
+        *,
+        api_key: str,
+        base_url: str = "",
+        timeout: float = 900.0,
+        connect: float = 10.0,
+        idle: float = IDLE,
+        stream_above: int = STREAM_ABOVE,
     ) -> None:
-        """`timeout` bounds a whole attempt, `connect` the opening of a connection, both in seconds."""
+        """Seconds: `timeout` bounds an attempt, `connect` the opening of a connection, `idle` pauses in a streamed text.
+
+        Replies that may have more tokens than `stream_above` are streamed.
+        """
         self.spec = spec
         self._model = model
-        self._own_server = bool(base_url)
-        self._timeout = timeout
-        self._where = f"{spec}, {base_url}" if base_url and base_url not in spec else spec
+        self._stream_above = stream_above
         self._parameters = Parameters(spec)
+        self._at = Endpoint(
+            spec, base_url, timeout, idle, anthropic.APIConnectionError, anthropic.APIResponseValidationError
+        )
         limits = anthropic.Timeout(timeout, connect=connect)
         self._sdk = anthropic.AsyncAnthropic(
             api_key=api_key,
@@ -53,26 +65,22 @@ class AnthropicClient:
             arguments = self._arguments(request)
             sent = frozenset([*arguments, *arguments.get("extra_body", {})])
             try:
-                answer = await self._send(arguments)
+                return await self._send(arguments)
             except anthropic.APIStatusError as error:
                 if error.status_code in (400, 422) and self._parameters.learn(
                     complaint_of(error.body), sent - {"max_tokens"}
                 ):
                     continue
-                raise fault_of_status(error.status_code, error.body, error.response.headers, self._where) from error
-            try:
-                return _reply(answer, self._where)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise garbled(error, self._where) from error
+                raise fault_of_status(error.status_code, error.body, error.response.headers, self._at.where) from error
 
     async def check(self) -> None:
         """Find a wrong key, an unknown model or a server that is down, before anything is spent."""
         try:
-            async with self._faults():
+            async with self._at.attempt():
                 await self._sdk.models.retrieve(self._model, timeout=30.0)
         except anthropic.APIStatusError as error:
-            fault = fault_of_status(error.status_code, error.body, error.response.headers, self._where)
-            if self._own_server and error.status_code in (404, 405) and self._model not in fault.message:
+            fault = fault_of_status(error.status_code, error.body, error.response.headers, self._at.where)
+            if self._at.base_url and error.status_code in (404, 405) and self._model not in fault.message:
                 return  # it is up and has no list of models: the first call will tell
             raise fault from error
 
@@ -89,34 +97,31 @@ class AnthropicClient:
         """Close connections."""
         await self._sdk.close()
 
-    async def _send(self, arguments: Mapping[str, Any]) -> Answer:
-        async with self._faults():
+    async def _send(self, arguments: Mapping[str, Any]) -> Reply:
+        """One attempt. Raises APIStatusError where the server refuses it; else a fault of ours."""
+        async with self._at.attempt():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # which model to use is the user's decision
-                if arguments["max_tokens"] > STREAM_ABOVE:
-                    return await self._stream(arguments)
-                answer = await self._sdk.messages.create(**arguments)
-            if not isinstance(answer, Answer):
-                raise garbled("not a message", self._where)
-            return answer
+                if arguments["max_tokens"] > self._stream_above:
+                    return self._whole(await self._stream(arguments))
+                return self._whole(await self._sdk.messages.create(**arguments))
 
     async def _stream(self, arguments: Mapping[str, Any]) -> Answer:
-        try:
-            async with self._sdk.messages.stream(**arguments) as stream:
+        async with self._sdk.messages.stream(**arguments) as stream:
+            if "json" in stream.response.headers.get("content-type", ""):  # a server that does not stream
+                return Answer.construct(**json.loads(await stream.response.aread()))
+            with self._at.reading():
+                async for _ in self._at.flowing(aiter(stream), lambda event: event.type == "text"):
+                    pass
                 return await stream.get_final_message()
-        except (AssertionError, RuntimeError) as error:  # how the SDK puts events that are missing or out of order
-            raise garbled(error, self._where) from error
 
-    @asynccontextmanager
-    async def _faults(self) -> AsyncIterator[None]:
-        """Bounds an attempt, and names what ends it unless it is a status."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as error:
-            raise cut_off(error, self._where) from error
-        except (anthropic.APIResponseValidationError, ValueError) as error:
-            raise garbled(error, self._where) from error
+    def _whole(self, answer: Answer) -> Reply:
+        if not isinstance(answer, Answer):
+            raise garbled("not a message", self._at.where)
+        if told := (answer.model_extra or {}).get("error"):  # gateways answer 200 all the same
+            raise fault_of_status(200, {"error": told}, {}, self._at.where)
+        with self._at.reading():
+            return _reply(answer, self._at.where)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system, messages = _conversation(request)
@@ -178,12 +183,7 @@ def _block(text: str, part: Part, *, marked: bool) -> TextBlockParam:
 
 
 def _reply(answer: Answer, where: str) -> Reply:
-    usage = Usage(
-        input=answer.usage.input_tokens,
-        cache_read=answer.usage.cache_read_input_tokens,
-        cache_write=answer.usage.cache_creation_input_tokens,
-        output=answer.usage.output_tokens,
-    )
+    usage = _usage(answer.usage)
     match answer.stop_reason:
         case "model_context_window_exceeded":
             raise ContextFilled("the reply ran into the end of the model's context", usage=usage, where=where)
@@ -198,4 +198,17 @@ def _reply(answer: Answer, where: str) -> Reply:
         case _:
             reason = StopReason.OTHER
     text = "".join(block.text for block in answer.content if block.type == "text")
-    return Reply(text=text, usage=usage, model=answer.model, stop_reason=reason)
+    name = answer.model if isinstance(answer.model, str) else ""
+    return Reply(text=without_reasoning(text), usage=usage, model=name, stop_reason=reason)
+
+
+def _usage(usage: object) -> Usage:
+    """What the server told, as far as it told; the SDK checks neither."""
+    details = getattr(usage, "output_tokens_details", None)
+    return Usage(
+        input=counted(getattr(usage, "input_tokens", None)),
+        cache_read=counted(getattr(usage, "cache_read_input_tokens", None)),
+        cache_write=counted(getattr(usage, "cache_creation_input_tokens", None)),
+        output=counted(getattr(usage, "output_tokens", None)),
+        reasoning=counted(getattr(details, "thinking_tokens", None)),
+    )

@@ -67,6 +67,10 @@ class Budget:
         self._admitted -= 1
         self._freed.set()
 
+    def admits(self, worst: Worst) -> bool:
+        """Whether `admit` would not have to wait: there is room, and nobody is ahead."""
+        return self.fits(worst) and not self._door.locked()
+
     def fits(self, worst: Worst) -> bool:
         """Whether a call of this worst case could begin now."""
         unknown = self.limits.dollars is not None and worst.dollars is None

@@ -34,9 +34,16 @@ class Transient(ServerUnavailable):
         hint: str = RESUME,
         retry_after: float | None = None,
         may_be_billed: bool = False,
+        overload: bool = False,
+        silent: bool = False,
     ) -> None:
-        """`retry_after` in seconds, where the server asked for a pause; `may_be_billed`: it may have worked on it."""
+        """`retry_after` in seconds, where the server asked for a pause; `may_be_billed`: it may have worked on it.
+
+        `overload`: there were too many calls, this one is not to blame. `silent`: the attempt ran into a time limit.
+        """
         super().__init__(message, where=where, hint=hint)
+        self.overload = overload
+        self.silent = silent
         self.retry_after = retry_after
         self.may_be_billed = may_be_billed
 
@@ -69,10 +76,11 @@ def complaint_of(body: object) -> Complaint:
         except ValueError:
             return Complaint(str(body).strip(), "", "", "", {})
     fields = body if isinstance(body, dict) else {}
-    inner = fields.get("error", fields)
+    inner = fields.get("error") or fields
     if not isinstance(inner, dict):
         return Complaint(str(inner), "", "", "", {})
     words = {name: str(inner.get(name) or "") for name in ("message", "type", "code", "param")}
+    words["message"] = words["message"] or str(inner.get("detail") or "")  # FastAPI's, where a parameter is refused
     return Complaint(words["message"], words["type"], words["code"], words["param"], inner)
 
 
@@ -112,6 +120,7 @@ _BY_KIND = {
     "timeout_error": 504,
 }
 _LATER = frozenset({408, 409, 425, 429, 499})
+_OVERLOAD = frozenset({429, 503, 529})
 _UNREACHED = frozenset(
     {"ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "ConnectionTimeoutError"}
 )
@@ -136,9 +145,9 @@ def overflow_of(complaint: Complaint, where: str = "") -> ContextExceeded | None
 def fault_of_status(status: int, body: object, headers: Mapping[str, str], where: str) -> RunoffError:
     """The error for an HTTP status and body. `where` names model and server."""
     complaint = complaint_of(body)
-    began = status < HTTPStatus.BAD_REQUEST  # an error inside a stream that began well
+    began = status < HTTPStatus.BAD_REQUEST  # an error inside a stream or a body that began well
     if began:
-        status = _BY_KIND.get(complaint.kind, HTTPStatus.INTERNAL_SERVER_ERROR)
+        status = _BY_KIND.get(complaint.kind) or _status_in(complaint.code)
     said = _short(complaint.message) or f"HTTP status {status}"
     if status == HTTPStatus.PAYMENT_REQUIRED or _NO_CREDIT.search(f"{complaint.code} {complaint.kind} {complaint.message}"):
         hint = "add credit, or choose another --model, then: runoff resume RUN"
@@ -151,12 +160,24 @@ def fault_of_status(status: int, body: object, headers: Mapping[str, str], where
     return overflow_of(complaint, where) or _refusal(status, complaint, said, where)
 
 
+def _status_in(code: str) -> int:
+    """The status that routers put into the `code` of an error which they send as a success."""
+    meant = int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else 0
+    return meant or HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def _overload(status: int, said: str, pause: float | None, where: str) -> Transient:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and "loading" in said.lower():
         hint = "wait until it is ready and try again"
         return Transient("the server is still loading its model", where=where, hint=hint, retry_after=pause)
     worked = status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.GATEWAY_TIMEOUT)
-    return Transient(f"the server answered {status}: {said}", where=where, retry_after=pause, may_be_billed=worked)
+    return Transient(
+        f"the server answered {status}: {said}",
+        where=where,
+        retry_after=pause,
+        may_be_billed=worked,
+        overload=status in _OVERLOAD,
+    )
 
 
 def _refusal(status: int, complaint: Complaint, said: str, where: str) -> RunoffError:
@@ -177,7 +198,8 @@ def _refusal(status: int, complaint: Complaint, said: str, where: str) -> Runoff
         case _ if _POLICY.search(f"{complaint.code} {complaint.kind} {complaint.message}"):
             return Declined(f"the server's policy declines the request: {said}", where=where)
         case _:
-            hint = "see --show-settings; another --model may take it"
+            bound = re.search(r"max_(?:completion_|output_)?tokens", complaint.message)
+            hint = "use a smaller --max-tokens" if bound else "see --show-settings; another --model may take it"
             return RequestRefused(f"the server refuses the request ({status}): {said}", where=where, hint=hint)
 
 
@@ -185,6 +207,12 @@ def garbled(error: Exception | str, where: str) -> Transient:
     """A success whose content cannot be used; the server has worked on it, so it may be on the bill."""
     kind = error if isinstance(error, str) else f"{type(error).__name__}: {_short(str(error))}"
     return Transient(f"the server's reply cannot be read: {kind}", where=where, may_be_billed=True)
+
+
+def stalled(seconds: float, where: str) -> Transient:
+    """A reply that began and stopped coming, without its end."""
+    said = f"the reply stopped in its middle: nothing came for {seconds:g} s"
+    return Transient(said, where=where, may_be_billed=True, silent=True)
 
 
 def cut_off(error: BaseException, where: str) -> Transient:
@@ -198,7 +226,7 @@ def cut_off(error: BaseException, where: str) -> Transient:
     causes = [each for each in chain if not isinstance(each, asyncio.CancelledError)]
     billed = not _UNREACHED.intersection(type(each).__name__ for each in causes)
     if any(isinstance(each, TimeoutError) for each in causes):
-        return Transient("the server did not answer in time", where=where, may_be_billed=billed)
+        return Transient("the server did not answer in time", where=where, may_be_billed=billed, silent=billed)
     said = _short(str(causes[-1])) or type(causes[-1]).__name__
     broke = "the connection to the server broke" if billed else "no connection to the server"
     return Transient(f"{broke}: {said}", where=where, may_be_billed=billed)

@@ -108,6 +108,8 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     """Reasoning tokens included."""
+    reasoning: int | None = None
+    """Those of the output that went into reasoning, where the server tells."""
 
     @property
     def told(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from agent.llm.client import CallKey, Client, Counts
 from agent.llm.errors import Declined
 from agent.llm.faults import ContextFilled, Transient
 from agent.llm.ledger import Ledger
-from agent.llm.limiter import Limiter
+from agent.llm.limiter import Limiter, Slot
 from agent.llm.messages import Reply, Request, StopReason, Usage
 from agent.llm.prices import Price
 from agent.llm.primer import Primer
@@ -65,9 +66,13 @@ class Model:
         """
         prefix = request.shared_prefix and f"{self.client.spec} {request.shared_prefix}"
         tokens = estimate_messages(request.shared, self._bytes_per_token)
-        async with self._primer.turn(prefix, tokens), self.limiter.slot(), self._admitted(request, key) as call:
+        async with (
+            self._primer.turn(prefix, tokens),
+            self.limiter.slot() as slot,
+            self._admitted(request, key, slot) as call,
+        ):
             try:
-                reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat)
+                reply = await with_retries(lambda: call.attempt(self.client, request), self._retry, call.repeat, slot)
             except ContextFilled as error:
                 call.settle(error.usage, self._dollars(error.usage), "context")
                 raise
@@ -86,20 +91,32 @@ class Model:
         await self.client.close()
 
     @asynccontextmanager
-    async def _admitted(self, request: Request, key: CallKey) -> AsyncIterator[_Call]:
+    async def _admitted(self, request: Request, key: CallKey, slot: Slot) -> AsyncIterator[_Call]:
         """The call, once the budget has room for its worst case and the ledger has its reservation."""
         worst = await self._worst(request)
-        estimated = estimate_prompt(request, self._bytes_per_token)
-        number = await self._budget.admit(
-            worst,
-            lambda: self._ledger.reserve(
-                key, self.client.spec, prompt_tokens=estimated, max_tokens=request.max_tokens, worst=worst
-            ),
-        )
+        waits = not self._budget.admits(worst)
+        if waits:
+            slot.give_back()  # or it would keep out those whose settling it waits for
+        number = await self._budget.admit(worst, lambda: self._reserve(request, key, worst))
         try:
+            if waits:
+                await self._take_again(slot, number)
             yield _Call(self._ledger, self._budget, number, key, worst, self._on_repeat)
         finally:
             self._budget.release()
+
+    async def _take_again(self, slot: Slot, number: int) -> None:
+        try:
+            await slot.take(again=True)
+        except asyncio.CancelledError:
+            self._ledger.fail(number, "cancelled before it was sent")
+            raise
+
+    def _reserve(self, request: Request, key: CallKey, worst: Worst) -> int:
+        estimated = estimate_prompt(request, self._bytes_per_token)
+        return self._ledger.reserve(
+            key, self.client.spec, prompt_tokens=estimated, max_tokens=request.max_tokens, worst=worst
+        )
 
     async def _worst(self, request: Request) -> Worst:
         """A bound on an attempt; where that is too much, a closer one by the server's own count, if it counts."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import httpx2
 import openai
 from openai.types.chat import ChatCompletion
-from openai.types.completion_usage import CompletionUsage
 
 from agent.llm.client import CallKey
+from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
 from agent.llm.errors import UnknownModel
-from agent.llm.faults import complaint_of, cut_off, fault_of_status, garbled
-from agent.llm.messages import Reply, Request, StopReason, Usage
+from agent.llm.faults import complaint_of, fault_of_status, garbled
+from agent.llm.messages import Reply, Request
+from agent.llm.openai_replies import is_text, read_stream, read_whole
 from agent.llm.parameters import Parameters
 from sandbox.api import digest_of
 
@@ -37,16 +36,20 @@ class OpenAIClient:
         base_url: str = "",
         timeout: float = 900.0,
         connect: float = 10.0,
+        idle: float = IDLE,
+        stream_above: int = STREAM_ABOVE,
         seed: int | None = None,
     ) -> None:
-        """`timeout` bounds a whole attempt, `connect` the opening of a connection, both in seconds."""
-        self._seed = seed
+        """Seconds: `timeout` bounds an attempt, `connect` the opening of a connection, `idle` pauses in a streamed text.
+
+        Replies that may have more tokens than `stream_above` are streamed.
+        """
         self.spec = spec
         self._model = model
-        self._own_server = bool(base_url)
-        self._timeout = timeout
-        self._where = f"{spec}, {base_url}" if base_url and base_url not in spec else spec
+        self._seed = seed
+        self._stream_above = stream_above
         self._parameters = Parameters(spec)
+        self._at = Endpoint(spec, base_url, timeout, idle, openai.APIConnectionError, openai.APIResponseValidationError)
         limits = openai.Timeout(timeout, connect=connect)
         self._sdk = openai.AsyncOpenAI(
             api_key=api_key,
@@ -63,36 +66,32 @@ class OpenAIClient:
             arguments = self._arguments(request, key)
             sent = frozenset(arguments) - ({"max_tokens", "max_completion_tokens"} if renamed else set())
             try:
-                answer = await self._send(arguments)
+                return await self._send(arguments)
             except openai.APIStatusError as error:
                 before = self._parameters.max_tokens
                 if error.status_code in (400, 422) and self._parameters.learn(complaint_of(error.body), sent):
                     renamed = renamed or self._parameters.max_tokens != before
                     continue
-                raise fault_of_status(error.status_code, error.body, error.response.headers, self._where) from error
-            try:
-                return _reply(answer)
-            except (AttributeError, IndexError, TypeError, ValueError) as error:
-                raise garbled(error, self._where) from error
+                raise fault_of_status(error.status_code, error.body, error.response.headers, self._at.where) from error
 
     async def check(self) -> None:
         """Find a wrong key, an unknown model or a server that is down, before anything is spent."""
         try:
-            async with self._faults():
-                if not self._own_server:
+            async with self._at.attempt():
+                if not self._at.base_url:
                     await self._sdk.models.retrieve(self._model, timeout=30.0)
                     return
                 listed = (await self._sdk.models.list(timeout=30.0)).data
                 names = [each.id for each in listed]
                 strict = bool(listed) and all(each.owned_by in STRICT_OWNERS for each in listed)
         except openai.APIStatusError as error:
-            raise fault_of_status(error.status_code, error.body, error.response.headers, self._where) from error
+            raise fault_of_status(error.status_code, error.body, error.response.headers, self._at.where) from error
         except (AttributeError, TypeError) as error:
-            raise garbled(error, self._where) from error
+            raise garbled(error, self._at.where) from error
         if strict and self._model not in names:
             near = (get_close_matches(self._model, names, n=1, cutoff=0.0) or names)[0]
             hint = f"the server has {', '.join(names[:5])}: try openai:{near}@URL"
-            raise UnknownModel(f"the server has no model '{self._model}'", where=self._where, hint=hint)
+            raise UnknownModel(f"the server has no model '{self._model}'", where=self._at.where, hint=hint)
 
     async def count(self, request: Request) -> int | None:
         """Prompt tokens (without the chat template) by the /tokenize of llama.cpp or vLLM; None elsewhere."""
@@ -110,23 +109,33 @@ class OpenAIClient:
         """Close connections."""
         await self._sdk.close()
 
-    async def _send(self, arguments: Mapping[str, Any]) -> ChatCompletion:
-        async with self._faults():
-            answer = await self._sdk.chat.completions.create(**arguments)
-            if not isinstance(answer, ChatCompletion):
-                raise garbled("not a completion", self._where)
-            return answer
+    async def _send(self, arguments: Mapping[str, Any]) -> Reply:
+        """One attempt. Raises APIStatusError where the server refuses it; else a fault of ours."""
+        async with self._at.attempt():
+            if arguments.get("stream"):
+                return await self._stream(arguments)
+            return self._whole(await self._sdk.chat.completions.create(**arguments))
 
-    @asynccontextmanager
-    async def _faults(self) -> AsyncIterator[None]:
-        """Bounds an attempt, and names what ends it unless it is a status."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except (openai.APIConnectionError, httpx2.HTTPError, OSError) as error:
-            raise cut_off(error, self._where) from error
-        except (openai.APIResponseValidationError, ValueError) as error:
-            raise garbled(error, self._where) from error
+    async def _stream(self, arguments: Mapping[str, Any]) -> Reply:
+        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
+        if "json" in raw.headers.get("content-type", ""):  # a server that does not stream, asked or not
+            return self._whole(ChatCompletion.construct(**json.loads(await raw.http_response.aread())))
+        async with raw.parse() as chunks:
+            try:
+                with self._at.reading():
+                    return (await read_stream(self._at.flowing(aiter(chunks), is_text))).reply()
+            except (openai.APIConnectionError, openai.APIStatusError, openai.APIResponseValidationError):
+                raise
+            except openai.APIError as error:  # told in the midst of the stream
+                raise fault_of_status(raw.status_code, error.body, {}, self._at.where) from error
+
+    def _whole(self, answer: ChatCompletion) -> Reply:
+        if not isinstance(answer, ChatCompletion):
+            raise garbled("not a completion", self._at.where)
+        if not answer.choices and (told := (answer.model_extra or {}).get("error")):  # routers answer 200 all the same
+            raise fault_of_status(200, {"error": told}, {}, self._at.where)
+        with self._at.reading():
+            return read_whole(answer).reply()
 
     def _arguments(self, request: Request, key: CallKey) -> dict[str, Any]:
         arguments: dict[str, Any] = {
@@ -134,6 +143,10 @@ class OpenAIClient:
             "messages": _conversation(request),
             self._parameters.max_tokens: request.max_tokens,
         }
+        if request.max_tokens > self._stream_above and self._parameters.takes("stream"):
+            arguments["stream"] = True
+            if self._parameters.takes("stream_options"):
+                arguments["stream_options"] = {"include_usage": True}
         if request.temperature is not None and self._parameters.takes("temperature"):
             arguments["temperature"] = request.temperature
         if self._seed is not None and self._parameters.takes("seed"):
@@ -151,32 +164,5 @@ def _conversation(request: Request) -> list[dict[str, str]]:
         if message.role == "system" and joined and joined[-1]["role"] == "system":
             joined[-1]["content"] += "\n\n" + message.text
         else:
-            joined.append({"role": message.role, "content": message.text})
+            joined.append({"role": message.role, "content": message.text or "(empty)"})  # some servers refuse empty ones
     return joined
-
-
-def _usage(usage: CompletionUsage | None) -> Usage:
-    """The prompt count there includes what the cache gave and took; here each token counts once."""
-    if usage is None:
-        return Usage()
-    details = usage.prompt_tokens_details
-    read = details.cached_tokens if details else None
-    written = details.cache_write_tokens if details else None
-    prompt: int | None = usage.prompt_tokens  # the SDK does not check that it came
-    fresh = None if prompt is None else max(0, prompt - (read or 0) - (written or 0))
-    return Usage(input=fresh, cache_read=read, cache_write=written, output=usage.completion_tokens)
-
-
-def _reply(answer: ChatCompletion) -> Reply:
-    choice = answer.choices[0]
-    text, reason = choice.message.content or "", StopReason.OTHER
-    match choice.finish_reason:
-        case "stop":
-            reason = StopReason.END
-        case "length":
-            reason = StopReason.LENGTH
-        case "content_filter":
-            reason = StopReason.REFUSAL
-    if choice.message.refusal:
-        text, reason = text or choice.message.refusal, StopReason.REFUSAL
-    return Reply(text=text, usage=_usage(answer.usage), model=answer.model or "", stop_reason=reason)

@@ -55,7 +55,17 @@ _UNSUPPORTED = re.compile(
     r"unrecognized|unknown (?:field|parameter)|unexpected",
     re.IGNORECASE,
 )
-_ADJUSTABLE = ("temperature", "max_tokens", "max_completion_tokens", "response_format", "output_config", "seed")
+_ADJUSTABLE = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "response_format",
+    "output_config",
+    "seed",
+    "stream_options",
+    "stream",
+)
+_NAMED = re.compile(rf"\b({'|'.join(_ADJUSTABLE[:-1])})\b|['\"`](stream)['\"`]")  # a stream is also what breaks
 
 
 class Parameters:
@@ -66,11 +76,7 @@ class Parameters:
         self._spec = spec
         known = {"temperature": takes.temperature, "seed": takes.seed}
         self._without = {name for name, taken in known.items() if not taken}
-        self._unsaid = {
-            "temperature",
-            "response_format",
-            "output_config",
-        }  # that a seed is left out changes nothing expected
+        self._unsaid = {"temperature", "response_format", "output_config"}  # the rest changes no reply that is expected
         self.max_tokens: MaxTokensName = takes.max_tokens
         """The name under which the bound on the reply is sent."""
 
@@ -100,5 +106,5 @@ def refused_parameter(complaint: Complaint) -> str:
     named = complaint.param.split(".")[0].split("[")[0]
     if named in _ADJUSTABLE:
         return named
-    found = re.search(rf"\b({'|'.join(_ADJUSTABLE)})\b", complaint.message)
-    return found[1] if found else ""
+    found = _NAMED.search(complaint.message)
+    return (found[1] or found[2]) if found else ""

@@ -16,11 +16,11 @@ class LlmSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     in_flight: int = Field(default=16, ge=1)
-    """Calls in flight at once, per model."""
+    """Calls in flight at once at most, per model; fewer while the server says that it is overloaded."""
     attempts: int = Field(default=8, ge=1)
     """Attempts per call, the first included."""
     retry_seconds: float = Field(default=600.0, ge=0)
-    """No attempt begins later than this after a call's first."""
+    """Seconds that a call waits between its attempts, in all."""
     timeout_seconds: float = Field(default=900.0, gt=0)
     """The longest that one attempt may take. Local servers on a CPU read long prompts for minutes."""
     connect_seconds: float = Field(default=10.0, gt=0)

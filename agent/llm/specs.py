@@ -94,16 +94,26 @@ def open_client(
 
     Raises NoKey where the vendor wants a key and `env` has none, InputError for `replay:` without `replay`.
     """
-    limits = {"timeout": settings.timeout_seconds, "connect": settings.connect_seconds}
+    timeout, connect = settings.timeout_seconds, settings.connect_seconds
     match spec.vendor:
         case "anthropic":
             from agent.llm.anthropic_client import AnthropicClient
 
-            return AnthropicClient(str(spec), spec.target, api_key=_key(spec, env), base_url=spec.url, **limits)
+            return AnthropicClient(
+                str(spec), spec.target, api_key=_key(spec, env), base_url=spec.url, timeout=timeout, connect=connect
+            )
         case "openai":
             from agent.llm.openai_client import OpenAIClient
 
-            return OpenAIClient(str(spec), spec.target, api_key=_key(spec, env), base_url=spec.url, seed=seed, **limits)
+            return OpenAIClient(
+                str(spec),
+                spec.target,
+                api_key=_key(spec, env),
+                base_url=spec.url,
+                timeout=timeout,
+                connect=connect,
+                seed=seed,
+            )
         case "manual":
             from agent.llm.manual_client import ManualClient
 

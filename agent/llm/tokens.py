@@ -51,3 +51,8 @@ def bound_prompt(request: Request) -> int:
 def bound_counted(counted: int, request: Request) -> int:
     """The same from a server's own count, which vendors call an estimate and some make without their template."""
     return math.ceil(counted * 1.02) + WRAPPING * (len(request.messages) + 4)
+
+
+def counted(said: object) -> int | None:
+    """A number of tokens as a server told it; None, which is unknown, for anything that is no such number."""
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None

@@ -49,6 +49,7 @@ class Malformed:
 
 Action = Approve | NewScript | NewEdit | Malformed
 
+_NO_ANSWER = {StopReason.REFUSAL: "refusal", StopReason.LENGTH: "all reasoning"}
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _OPENING = re.compile(r"<(test|edit)>[ \t]*\n?", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"^[ \t]*<(test|edit)>[ \t]*\n?", re.IGNORECASE | re.MULTILINE)
@@ -57,8 +58,8 @@ _MARKER = re.compile(r"^<{5,9} ?(SEARCH|NEW|DELETE|FILE)\b", re.MULTILINE)
 
 def parse(reply: Reply, allowed: Collection[Tag], language: Language = "python") -> Action:
     """The action of a reply, out of the allowed tags. Never raises."""
-    if reply.stop_reason is StopReason.REFUSAL:
-        return _malformed("refusal", allowed)
+    if reply.stop_reason is StopReason.REFUSAL or not reply.text.strip():
+        return _malformed(_NO_ANSWER.get(reply.stop_reason, "blank"), allowed)
     found, rest, cut = _blocks(reply.text)
     done = re.search(r"<done\s*/?>", rest, re.IGNORECASE) is not None
     if reply.stop_reason is StopReason.LENGTH and (cut or not (found or done)):

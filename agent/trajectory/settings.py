@@ -31,5 +31,7 @@ class TrajectorySettings:
     """With `auto`: replies without a usable edit, after which the other form is offered."""
     language: Language = "python"
     """What scripts are written in."""
+    script_seconds: float = 120.0
+    """Seconds that an execution may take: what the model is told, the sandbox's limits hold it."""
     diff_chars: int = 20_000
     """Characters of a diff that the feedback shows; more is cut out of the middle."""

@@ -24,7 +24,7 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
     and gets a fresh conversation. Raises what the client and the sandbox raise for faults of the infrastructure.
     """
     shown = files if settings.testing_context == "files" else ""
-    step = render("testing_draft", language=settings.language, title=instance.title, files=bool(shown))
+    step = draft_step(instance, settings, files=bool(shown))
     talk = Conversation.start(opening(instance, shown), step, settings)
     tried: TriedScript | None = None
     for turn in range(settings.turns):
@@ -50,6 +50,12 @@ async def run_testing(flow: Flow, instance: Instance, settings: TrajectorySettin
             case NewEdit():
                 raise AssertionError("an edit is not among the allowed tags")
     return ScriptDraft(Outcome.ATTEMPTS, settings.turns, tried)
+
+
+def draft_step(instance: Instance, settings: TrajectorySettings, *, files: bool) -> str:
+    """What the first request asks for; `files`: the model is shown the context."""
+    seconds = f"{settings.script_seconds:g}"
+    return render("testing_draft", language=settings.language, title=instance.title, files=files, seconds=seconds)
 
 
 def feedback(baseline: Execution) -> str:

@@ -259,5 +259,5 @@ def solve_arguments(repository, person):
     """What solves the bug of `repository`, with the person as the model."""
     return [
         "solve", "--repo", repository, "--issue", ISSUE, "--model", f"manual:{person.folder}", "--samples", 3,
-        "--sandbox", "local", "--run", "first",
+        "--sandbox", "local", "--setup", "none", "--test-command", "none", "--run", "first",
     ]  # fmt: skip

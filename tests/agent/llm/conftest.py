@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from tests.agent.llm.dialects import Clients, Played
-
-ROOT = Path(__file__).parents[3]
+from tests.agent.llm.llama import end, start
 
 
 @pytest.fixture
@@ -43,21 +39,14 @@ async def clients(played: Played) -> AsyncIterator[Clients]:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL (without /v1) of llama.cpp serving SmolLM2 with two slots of 1024 tokens; started once."""
-    command = [sys.executable, str(ROOT / "scripts" / "model-server")]
-    options = ["--model", "smollm2", "--port", "0", "--context", "1024", "--slots", "2", "--threads", "2"]
     log = tmp_path_factory.mktemp("llama") / "log"
-    with log.open("w") as errors:
-        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True)
+    process, url = start(log)
     try:
-        assert process.stdout is not None
-        spec = process.stdout.readline().strip()
-        if not spec:
-            process.wait(10)
+        if not url:
             why = f"no model server: {log.read_text()[-2000:]}"
             if os.environ.get("CI") == "true":
                 pytest.fail(why)
             pytest.skip(why)
-        yield spec.partition("@")[2].removesuffix("/v1")
+        yield url
     finally:
-        process.terminate()
-        process.communicate(timeout=20)
+        end(process)

@@ -133,6 +133,19 @@ async def test_attempt_that_may_be_billed_is_repeated_only_if_both_fit(
         assert 0.01 < ledger.most[0] <= 0.04
 
 
+async def test_who_waits_for_the_budget_leaves_its_slot(tmp_path: Path, played: Played, clients: Clients) -> None:
+    """A call in back-off needs a slot again before it can settle; those that wait for that must not hold them all."""
+    request = ask(max_tokens=1000)
+    played.plays(says(429, {"error": {"message": "busy"}}, {"Retry-After": "0.3"}), says(200, chat()))
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        one_at_a_time = model(ledger, clients, BudgetLimits(dollars=0.02))
+        one_at_a_time.limiter.limit = 2
+        async with asyncio.timeout(10):
+            replies = await asyncio.gather(*(one_at_a_time.complete(request, key(sample)) for sample in range(4)))
+        assert [reply.text for reply in replies] == ["Hello."] * 4
+        assert ledger.totals().unsettled == 0
+
+
 async def test_server_counts_where_the_bound_is_too_wide(tmp_path: Path, played: Played, clients: Clients) -> None:
     request = Request((Message("user", (Part("files", "word " * 4000),)),), max_tokens=100)
     limits = BudgetLimits(dollars=0.1)  # 20,000 bytes at $10 a million do not fit, 4,000 tokens do

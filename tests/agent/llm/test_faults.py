@@ -94,6 +94,7 @@ PASSING: list[tuple[int, Any]] = [
     ),
     (500, "Internal Server Error"),
     (502, "<html>bad gateway</html>"),
+    (503, "no healthy upstream"),
     (503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
     (200, "<html>a proxy's own page</html>"),
@@ -129,6 +130,7 @@ class TestFaults:
         with pytest.raises(Transient) as raised:
             await clients[vendor].complete(ask(), key())
         assert raised.value.retry_after == (7.0 if status != 200 else None)
+        assert raised.value.overload == (status in {429, 503, 529} and "Loading" not in str(body))
         assert len(played.bodies) == 1
 
     @pytest.mark.parametrize("handler", [hang_up, break_off])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,25 @@ async def test_first_of_a_prefix_goes_alone(bench: Bench) -> None:
     model = bench.model(prime=False)
     await asyncio.gather(*(model.complete(request(sample), key(sample)) for sample in range(4)))
     assert max(most) == 4
+
+
+async def test_one_calls_pause_holds_back_the_others(bench: Bench) -> None:
+    began: list[float] = []
+
+    async def busy_at_first(request: Any, asked: Any) -> Any:
+        began.append(time.monotonic())
+        if len(began) <= 4:
+            return await says(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})(request, asked)
+        return await says(200, chat())(request, asked)
+
+    bench.played.plays(busy_at_first)
+    model = bench.model(in_flight=4)
+    await asyncio.gather(*(model.complete(ask(), key(sample)) for sample in range(12)))
+    assert len(began) == 16
+    assert began[4] - began[0] >= 1.0
+    assert bench.ledger.totals().failed == 0
+    assert model.limiter.round == 1  # the four refusals were one
+    assert model.limiter.in_flight == 0
 
 
 async def test_unheard_repeats_are_logged(caplog: pytest.LogCaptureFixture, bench: Bench) -> None:

@@ -36,7 +36,10 @@ def test_execution(ending, snapshot):
 @pytest.mark.parametrize("language", ["python", "bash"])
 @pytest.mark.parametrize("files", [False, True])
 def test_testing_draft(language, files, snapshot):
-    assert render("testing_draft", language=language, title="slug doubles dashes </title>", files=files) == snapshot
+    assert (
+        render("testing_draft", language=language, title="slug doubles dashes </title>", files=files, seconds="120")
+        == snapshot
+    )
 
 
 @pytest.mark.parametrize("verdict", ["issue", "pass", "broken"])
@@ -77,7 +80,9 @@ def test_script_before_edit(snapshot):
     assert render("editing_script_first", execution="THE EXECUTION") == snapshot
 
 
-@pytest.mark.parametrize("kind", ["refusal", "truncated", "several", "not now", "empty", "nothing"])
+@pytest.mark.parametrize(
+    "kind", ["refusal", "all reasoning", "blank", "truncated", "several", "not now", "empty", "nothing"]
+)
 def test_malformed(kind, snapshot):
     assert render("malformed", kind=kind, allowed=["done", "edit", "test"], named=["edit", "test"]) == snapshot
 

@@ -65,7 +65,7 @@ def test_edit_without_its_closing_tag_says_so():
         ("<done>", ("test",), "no script yet"),
         ("<edit>\ny\n</edit>", ("test", "done"), "cannot be used at this point"),
         ("<test>\n\n</test>", ALL, "is empty"),
-        ("", ALL, "none of the blocks"),
+        ("", ALL, "was empty"),
     ],
 )
 def test_malformed_replies_say_why(text, allowed, says):
@@ -79,6 +79,10 @@ def test_truncated_and_refused_replies_are_told_apart():
     refused = parse(Reply("", stop_reason=StopReason.REFUSAL), ALL)
     assert "cut off" in cut.feedback
     assert "declined" in refused.feedback
+
+
+def test_reply_whose_room_went_into_reasoning():
+    assert "reasoning took all the room" in parse(Reply(" \n", stop_reason=StopReason.LENGTH), ALL).feedback
 
 
 def test_a_reply_cut_behind_its_block_still_counts():
