@@ -13,7 +13,7 @@ from sandbox.errors import EnvironmentBuildError
 from sandbox.history import COPY_HISTORY
 from sandbox.jobs import VENV, job_of, variables
 
-VERSION = "2"
+VERSION = "3"
 """Raise it when what is built changes: cached environments of older versions are then built anew."""
 BUILD_LIMITS = Limits(seconds=3600.0, memory_mb=0, processes=0, disk_mb=0, output_chars=40_000)
 CONDA = "/opt/miniconda3/envs/testbed"
