@@ -79,7 +79,7 @@ def ensure(
     retrying = Retrying(
         retry=retry_if_exception_type(_Passing),
         stop=stop_after_attempt(attempts),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
+        wait=wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
         before_sleep=say,
         reraise=True,
     )
