@@ -107,13 +107,15 @@ class Result:
 
     @classmethod
     def read(cls, store: InstanceStore) -> Result | None:
-        """What an earlier process of this run came to; None if it has not ended."""
-        held = store.read("result.json")
+        """What an earlier process of this run came to; None if it has not ended, or its patch is not the one it names."""
+        held = store.read("result.json", "patch")
         if held is None:
             return None
         place = store.path / "patch.diff"
-        diff = place.read_bytes().decode("utf-8", "surrogateescape") if held["patch"] else ""
-        return cls(**{**held, "patch": Patch(diff) if held["patch"] else None})
+        if held["patch"] is None:
+            return cls(**held)
+        patch = Patch(place.read_bytes().decode("utf-8", "surrogateescape")) if place.is_file() else None
+        return cls(**{**held, "patch": patch}) if patch and patch.digest == held["patch"] else None
 
 
 @dataclass(slots=True)

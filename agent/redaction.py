@@ -25,6 +25,8 @@ from agent.secret_patterns import PATTERNS
 from sandbox.errors import RunoffError
 from sandbox.hostnet import SETUP_SECRETS, setup_secret_names
 
+MARK = "[redacted:"
+"""What every marker begins with."""
 _NAMES = frozenset(
     {
         *("KEY", "KEYS", "APIKEY", "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASS", "PASSWORD", "PASSWD", "PASSPHRASE"),
@@ -91,7 +93,7 @@ class Redactor:
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, str] = {}
         for name, value in sorted(self._values.items()):
-            marker = self._seen.setdefault(value, f"[redacted:{name}:1]")
+            marker = self._seen.setdefault(value, f"{MARK}{name}:1]")
             for form in _forms(value):
                 self._markers.setdefault(form, marker)
         self.tally: Counter[str] = Counter()
@@ -149,12 +151,12 @@ class Redactor:
     def _replaced(self, found: re.Match[str], kind: str) -> str:
         group = "secret" if "secret" in found.re.groupindex else 0
         secret, whole = found[group], found[0]
-        if "[redacted:" in secret:
+        if MARK in secret:
             return whole
         marker = self._seen.get(secret)
         if marker is None:
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
-            marker = self._seen[secret] = f"[redacted:{kind}:{self._numbers[kind]}]"
+            marker = self._seen[secret] = f"{MARK}{kind}:{self._numbers[kind]}]"
         start, end = found.start(group) - found.start(), found.end(group) - found.start()
         return whole[:start] + self._put(marker) + whole[end:]
 

@@ -9,11 +9,13 @@
     runs/<run>/unresolved.json        instances without a patch, by cause
 
 Whole files are written under a temporary name and renamed; journals are appended to, one fsync an effect. A lock
-holds off a second process, and a format version guards against an older or newer runoff.
+holds off a second process, and a format version guards against an older or newer runoff. The manifest is written last
+of what a start writes: a folder that has one can be resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,8 +28,9 @@ from typing import Any
 
 import filelock
 
+from agent.jsonl import sync_folder
 from agent.llm.messages import Request
-from agent.redaction import of_process
+from agent.redaction import MARK, of_process
 from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
 
@@ -52,18 +55,25 @@ def journal_path(instance: Path, stage: str, sample: int) -> Path:
             return instance / _FOLDERS[stage] / f"{sample}.jsonl"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    `lasting`: wait until content and name are on the disk. Without it a power cut, but no kill, can still undo it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         temporary.replace(path)
+        if lasting:
+            sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume"
         ) from error
@@ -71,15 +81,26 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`write_text` for JSON."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, _json(value))
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises StoreError if it cannot be read."""
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path, *names: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises StoreError if it cannot be read, or lacks one of the names."""
+    hint = "restore the file, or start a new run with --run NAME"
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read: {error}", where=str(path)) from error
+        held = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise StoreError(f"cannot read: {error.strerror}", where=str(path), hint=hint) from error
+    except ValueError as error:
+        raise StoreError(f"damaged: {error}", where=str(path), hint=hint) from error
+    missing = [name for name in names if name not in held] if isinstance(held, dict) else ["an object"]
+    if missing:
+        raise StoreError(f"damaged: {', '.join(missing)} is missing", where=str(path), hint=hint)
+    return dict(held)
 
 
 def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
@@ -90,31 +111,38 @@ def _difference(held: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
     return next((name for name in held if held[name] != plain.get(name)), "")
 
 
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file has this text, perhaps without secrets of an earlier process; one that a power cut spoiled has not."""
+    if not path.exists():
+        return False
+    return path.stat().st_size == len(text.encode("utf-8", "surrogateescape")) or MARK in path.read_text("utf-8", "replace")
+
+
 class Parts:
     """Request text, stored once per digest, however many requests share it.
 
     Stored is what is sent: secrets of this process are markers. The digest stays that of the text as it was composed,
     so that a run can be resumed with another key, or without one.
+
+    For readers only: no resumption needs it. So nothing waits for the disk here; what a power cut spoiled is written
+    again when it is next part of a request.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: set[str] = set()
 
     def keep(self, request: Request) -> None:
-        """Store the parts of a request that are not stored yet."""
+        """Store the parts of a request that are not stored yet. What is stored is not remembered: runs are long."""
         for message in request.messages:
             for part in message.parts:
-                if part.digest not in self._known:
-                    path = self._path(part.digest)
-                    if not path.exists():
-                        write_text(path, of_process().known(part.text))
-                    self._known.add(part.digest)
+                path = self._path(part.digest)
+                if not _holds(path, part.text):
+                    write_text(path, of_process().known(part.text), lasting=False)
 
     def text(self, digest: str) -> str | None:
         """The text of a digest; None if it is not here (a shared transcript has no request text)."""
         path = self._path(digest)
-        return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else None
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else None
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / f"{digest}.txt"
@@ -140,10 +168,10 @@ class InstanceStore:
         """A JSON file of this folder."""
         write_json(self.path / name, value)
 
-    def read(self, name: str) -> Any:
-        """A JSON file of this folder; None if it is not there."""
+    def read(self, name: str, *names: str) -> Any:
+        """The object in a JSON file of this folder; None if it is not there. Raises StoreError if it lacks a name."""
         path = self.path / name
-        return read_json(path) if path.exists() else None
+        return read_json(path, *names) if path.exists() else None
 
 
 class Run:
@@ -193,7 +221,7 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest. Raises InputError for a format that this runoff does not know."""
-        manifest: dict[str, Any] = read_json(self.path / "manifest.json")
+        manifest = read_json(self.path / "manifest.json", "settings")
         if manifest.get("format") != FORMAT:
             raise InputError(
                 f"the run was written in format {manifest.get('format')}; this runoff reads format {FORMAT}",
@@ -214,9 +242,18 @@ class Run:
         changes = [*manifest.get("changes", []), {"at": at, "settings": dict(settings)}]
         write_json(self.path / "manifest.json", {**manifest, "changes": changes})
 
-    def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest of a new run; one that is there stays as it is."""
-        if not (self.path / "manifest.json").exists():
+    def begin(self, manifest: Mapping[str, Any], instances: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Write the instances and the manifest of a new run; those of a run that is there stay as they are.
+
+        The manifest comes last, so that a run which has one has all that resuming needs.
+        """
+        new = not (self.path / "manifest.json").exists()
+        for identifier, fields in (instances or {}).items():
+            if new or not (self.path / identifier / "instance.json").exists():
+                self.instance(identifier).write("instance.json", fields)
+        if new:
+            for left in set(self.instances()) - set(instances or {}):
+                (self.path / left / "instance.json").unlink()  # of a start that was killed before it spent anything
             created = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(self.path / "manifest.json", {"format": FORMAT, "created": created, **manifest})
 
@@ -247,16 +284,18 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run. Raises InputError, naming who holds it, if another process does."""
+        """Hold the run. Raises InputError, naming who holds it, if another process does.
+
+        The system lets go of the lock when its holder dies, however it dies; `owner.json` only says who it was.
+        """
         owner = self.path / "owner.json"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = filelock.FileLock(self.path / ".lock", timeout=0)
             held.acquire()
         except filelock.Timeout:
-            who = {"pid": "?", "host": "?", "since": "?", **(read_json(owner) if owner.exists() else {})}
             raise InputError(
-                f"the run is in use by process {who['pid']} on {who['host']} since {who['since']}",
+                f"the run is in use by {_who(owner)}",
                 where=str(self.path),
                 hint="wait until it ends or stop it, then: runoff resume " + self.name,
             ) from None
@@ -265,12 +304,30 @@ class Run:
                 f"cannot write: {error.strerror}", where=str(self.path), hint="choose another place with RUNOFF_RUNS"
             ) from error
         try:
+            if owner.exists() or any(self.path.glob(".*.tmp")):
+                self._sweep()
             since = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(owner, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
             yield
-            owner.unlink(missing_ok=True)
         finally:
+            with contextlib.suppress(OSError):
+                owner.unlink(missing_ok=True)
             held.release()
+
+    def _sweep(self) -> None:
+        """Remove what the last holder had not renamed when it was killed."""
+        for scrap in self.path.rglob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                scrap.unlink()
+
+    def finish(self, model: str) -> None:
+        """What a kill after the last result left undone. A run that is complete can be on a disk that is read-only."""
+        try:
+            with self.lock():
+                self.write_predictions(model)
+        except StoreError:
+            if not (self.path / "unresolved.json").exists():  # the last file of a run
+                raise
 
     def write_predictions(self, model: str) -> None:
         """predictions.jsonl and unresolved.json, from the instances' results."""
@@ -284,5 +341,20 @@ class Run:
                 predictions.append(json.dumps(row, ensure_ascii=False) + "\n")
             else:
                 unresolved[identifier] = result["reason"] if result else "unfinished"
-        write_text(self.path / "predictions.jsonl", "".join(predictions))
-        write_json(self.path / "unresolved.json", unresolved)
+        _write_if_new(self.path / "predictions.jsonl", "".join(predictions))
+        _write_if_new(self.path / "unresolved.json", _json(unresolved))
+
+
+def _who(owner: Path) -> str:
+    """The holder of a lock in words; it may not have signed yet, or have ended meanwhile."""
+    try:
+        who = read_json(owner, "pid", "host", "since")
+    except StoreError:
+        return "another process"
+    return f"process {who['pid']} on {who['host']} since {who['since']}"
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    """A finished run can be looked at on a disk that is full or read-only."""
+    if not path.exists() or path.read_bytes() != text.encode("utf-8", "surrogateescape"):
+        write_text(path, text)

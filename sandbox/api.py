@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from sandbox.patching import touched
+
 WORKDIR = "/testbed"
 """Where the tree is, in every backend, so that what a model sees does not depend on the backend."""
 
@@ -76,11 +78,12 @@ class Patch:
     @property
     def paths(self) -> tuple[str, ...]:
         """The files that the diff touches (new names), in order of appearance."""
-        seen: dict[str, None] = {}
-        for line in self.diff.splitlines():
-            if line.startswith("diff --git a/"):
-                seen[line.rpartition(" b/")[2]] = None
-        return tuple(seen)
+        return tuple(dict.fromkeys(new for _, new in touched(self.diff)))
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """The old names of the files that the diff renames."""
+        return tuple(old for old, new in touched(self.diff) if old != new)
 
 
 @dataclass(frozen=True, slots=True)

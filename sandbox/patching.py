@@ -9,7 +9,7 @@ model writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", re.ASCII)
 MODE = re.compile(
@@ -18,6 +18,8 @@ MODE = re.compile(
 """As leniently as git reads them: leading zeros and trailing blanks count for nothing."""
 MODES = {"120000": "it makes or changes a symbolic link", "160000": "it makes or changes a submodule"}
 PLAIN_MODES = ("100644", "100755", "100664")
+DEV_NULL = "/dev/null"
+NAMED = ("--- ", "+++ ", "rename from ", "rename to ", "copy to ")
 OTHER_FORMATS = ("*** ", "Index:", "Prereq:")
 """Headers of context diffs and the like, which `patch` would read and this check would not."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -67,7 +69,7 @@ def paths_in(line: str) -> list[str]:
     for start in ("--- ", "+++ "):
         if line.startswith(start):
             name = unquote(line[len(start) :].partition("\t")[0].rstrip())
-            return [] if name == "/dev/null" else [without_prefix(name)]
+            return [] if name == DEV_NULL else [without_prefix(name)]
     for start in ("rename from ", "rename to ", "copy from ", "copy to "):
         if line.startswith(start):
             return [unquote(line[len(start) :])]
@@ -85,14 +87,46 @@ def split_names(names: str) -> list[str]:
 
 
 def unquote(name: str) -> str:
-    """A path as git writes it: in double quotes with C escapes where it holds unusual characters."""
+    """A path as git writes it: in double quotes with C escapes, byte by byte, where it holds unusual characters."""
     if not (len(name) > 1 and name[0] == name[-1] == '"'):
         return name
 
-    def plain(escape: re.Match[str]) -> str:
-        return chr(int(escape[1], 8)) if escape[1].isdigit() else ESCAPES.get(escape[1], escape[1])
+    def plain(escape: re.Match[bytes]) -> bytes:
+        if escape[1].isdigit():
+            return bytes([int(escape[1], 8) & 0xFF])
+        return ESCAPES.get(escape[1].decode("latin-1"), "").encode() or escape[1]
 
-    return re.sub(r"\\([0-7]{3}|.)", plain, name[1:-1])
+    raw = name[1:-1].encode("utf-8", "surrogateescape")
+    return re.sub(rb"\\([0-7]{3}|.)", plain, raw, flags=re.DOTALL).decode("utf-8", "surrogateescape")
+
+
+def touched(patch: str) -> list[tuple[str, str]]:
+    """The files that a diff touches, in order of appearance: (old name, new name), which differ where it renames one."""
+    files: list[dict[str, str]] = []
+    for line in header_lines(patch):
+        if line.startswith("diff --git "):
+            files.append({"diff": line.removeprefix("diff --git ")})
+        start = next((start for start in NAMED if line.startswith(start)), None)
+        if start and files:
+            files[-1][start] = unquote(line.removeprefix(start).partition("\t")[0])
+    return [_names(file) for file in files]
+
+
+def _names(said: Mapping[str, str]) -> tuple[str, str]:
+    """Both names of one file, by what its header lines say."""
+    old, new = said.get("rename from "), said.get("rename to ") or said.get("copy to ")
+    for start in ("+++ ", "--- "):
+        if new is None and said.get(start, DEV_NULL) != DEV_NULL:
+            new = without_prefix(said[start])
+    new = new or _same_name(said["diff"])
+    return old or new, new
+
+
+def _same_name(names: str) -> str:
+    """The name on a `diff --git` line whose two names are the same, as they are where nothing else tells them."""
+    if names.endswith('"'):
+        return without_prefix(unquote(names[names.find('"', 1 + len(names) // 2) :]))
+    return names[2 : (len(names) - 1) // 2]
 
 
 def without_prefix(name: str) -> str:

@@ -37,8 +37,7 @@ class Candidate:
     @property
     def paths(self) -> tuple[str, ...]:
         """The files that it touches; of a renamed file both names."""
-        renamed = re.findall(r"^rename from (.+)$", self.patch.diff, re.MULTILINE)
-        return tuple(dict.fromkeys((*self.patch.paths, *renamed)))
+        return tuple(dict.fromkeys((*self.patch.paths, *self.patch.renamed)))
 
     @property
     def changed_lines(self) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,7 +108,7 @@ class Session:
         refuse_secrets(settings)
         inputs = await open_inputs(settings)
         refuse_secrets_of_issue(inputs.instance)
-        name = settings.run or f"solve-{inputs.instance.id}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        name = settings.run or _free_name(Path(settings.runs), inputs.instance.id)
         if "/" in name or name.startswith("."):
             raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
         return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
@@ -136,13 +137,16 @@ class Session:
                 where=str(run.path),
                 hint="start it anew: runoff solve",
             )
-        self._take_up(run, settings, wanted, settle or {})
-        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json"), settings)
+        inputs = await reopen_inputs(run.instance(known[0]).read("instance.json", "source", "environment"), settings)
         finished = Result.read(run.instance(known[0]))
+        if finished is None or wanted or settle:
+            self._take_up(run, settings, wanted, settle or {})
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
-        self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
-        run.write_predictions(system_name(parse_spec(recorded["model"])))
+        self.run, self.settings, self.instance = run, settings, inputs.instance
+        self.repository = self._stack.enter_context(inputs.repository)
+        self._ledger = self._ledger or Ledger(run.ledger)
+        run.finish(system_name(parse_spec(recorded["model"])))
         self._watch(note("the run is finished; this is its result"))
         return finished
 
@@ -184,8 +188,7 @@ class Session:
         )
         executor, inputs = await self._executor(inputs)
         self.instance = inputs.instance
-        run.begin(manifest)
-        self.store.write("instance.json", inputs.to_json())
+        run.begin(manifest, {self.instance.id: inputs.to_json()})
         self._interrupt.hint = f"runoff resume {run.name}"
         self._watch(Event(self.instance.id, "started", f"run {run.name}"))
         pipeline = Pipeline(
@@ -253,6 +256,12 @@ class Session:
             "seed": self.settings.seed,
             "versions": {**packages, "python": platform.python_version(), "platform": sys.platform},
         }
+
+
+def _free_name(runs: Path, instance: str) -> str:
+    """A name that no run has: clocks are set back, and two runs may start in one second."""
+    name = f"solve-{instance}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return next(free for number in count(1) if not (runs / (free := f"{name}-{number}" if number > 1 else name)).exists())
 
 
 def _remove_if_unused(folder: Path) -> None:

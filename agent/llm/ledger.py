@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agent.jsonl import Appender, read_lines
+from agent.jsonl import Appender, damaged, read_lines
 from agent.llm.client import CallKey
 from agent.llm.messages import StopReason, Usage
 from agent.llm.totals import Totals, Worst
@@ -94,8 +94,11 @@ class Ledger:
         self._ended: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
         self._most = (0.0, 0)  # dollars and tokens of the ended calls at the most
         self._file = Appender(path, "the ledger", {"kind": "start", "format": FORMAT})
-        for line in read_lines(self.path, "the ledger"):
-            self._take(line)
+        for number, line in enumerate(read_lines(self.path, "the ledger"), 1):
+            try:
+                self._take(line)
+            except (KeyError, TypeError) as error:
+                raise damaged(self.path, "the ledger", number) from error
 
     def reserve(self, key: CallKey, model: str, *, prompt_tokens: int, max_tokens: int, worst: Worst) -> int:
         """Note that a call starts; returns its number. `prompt_tokens` is an estimate, `worst` a bound on one attempt."""
@@ -208,7 +211,8 @@ class Ledger:
                 self._end(call)
 
     def _take_reserve(self, line: Mapping[str, Any]) -> None:
-        tokens = line.get("worst_tokens", line["prompt_tokens_estimate"] + line["max_tokens"])  # absent before 0.2
+        if (tokens := line.get("worst_tokens")) is None:  # runs that began before budgets were built
+            tokens = line["prompt_tokens_estimate"] + line["max_tokens"]
         worst = Worst(tokens, line["worst_dollars"])
         self._open[line["id"]] = Call(line["id"], line["key"], line["stage"], line["model"], worst)
         self._ended[line["stage"], line["model"]] += Totals()  # keeps the order of first calls

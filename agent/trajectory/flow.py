@@ -106,7 +106,7 @@ class Flow:
                 self._note(step, sequence, error)
                 raise
             entry = Entry("ask", self.branch, sequence, step, request.parts, result, time.monotonic() - started)
-            self.journal.append(entry)
+            self.journal.append(entry, remember=False)
         self._on_effect(entry)
         if "context_exceeded" in entry.result:
             raise ContextExceeded(
@@ -130,7 +130,7 @@ class Flow:
                 raise
             result = {"execution": asdict(execution)}
             entry = Entry("run", self.branch, sequence, step, parts, result, time.monotonic() - started)
-            self.journal.append(entry)
+            self.journal.append(entry, remember=False)
         self._on_effect(entry)
         return Execution(**entry.result["execution"])
 
@@ -182,13 +182,17 @@ class Flow:
         return self._sequence - 1
 
     def _find(self, kind: str, sequence: int, parts: dict[str, str]) -> Entry | None:
+        """What the journal holds at this place. A flow passes each place once, so the journal need not keep it."""
         try:
-            return self.journal.find(kind, self.branch, sequence, parts)
+            entry = self.journal.find(kind, self.branch, sequence, parts)
         except JournalMismatch:
             if not self._fork:
                 raise
             self.journal.fork(self.branch, sequence)
             return None
+        if entry is not None:
+            self.journal.forget(entry)
+        return entry
 
     def _note(self, step: str, sequence: int, error: RunoffError) -> None:
         of_process().cleanse(error)  # servers and engines quote what they were sent

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.jsonl import Appender, read_lines
+from agent.jsonl import Appender, damaged, read_lines
 from sandbox.errors import InputError
 
 FORMAT = 1
+WHAT = "a journal"
 
 
 class JournalMismatch(InputError):
@@ -64,20 +65,25 @@ class Journal:
         """Read what is there. The file is made at the first append, with `header` as its first line."""
         self.path = path
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._file = Appender(path, "a journal", {"kind": "start", "format": FORMAT, **(header or {})})
-        for line in read_lines(path, "a journal"):
-            if line["kind"] == "fork":
-                self._drop(line["branch"], line["sequence"])
-            if line["kind"] in ("ask", "run"):
-                entry = Entry(
-                    line["kind"],
-                    line["branch"],
-                    line["sequence"],
-                    line["step"],
-                    line["parts"],
-                    line["result"],
-                    line["seconds"],
+        self._file = Appender(path, WHAT, {"kind": "start", "format": FORMAT, **(header or {})})
+        for number, line in enumerate(read_lines(path, WHAT), 1):
+            try:
+                self._take(line)
+            except (KeyError, TypeError) as error:
+                raise damaged(path, WHAT, number) from error
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        match line["kind"]:
+            case "start" if line["format"] != FORMAT:
+                raise InputError(
+                    f"the journal was written in format {line['format']}; this runoff reads format {FORMAT}",
+                    where=str(self.path),
+                    hint="use the runoff version that the run's manifest names",
                 )
+            case "fork":
+                self._drop(line["branch"], line["sequence"])
+            case "ask" | "run":
+                entry = Entry(**line)
                 self._entries[entry.branch, entry.sequence] = entry
 
     def __len__(self) -> int:
@@ -104,10 +110,15 @@ class Journal:
                 raise JournalMismatch(name, where=where)
         return entry
 
-    def append(self, entry: Entry) -> None:
-        """Write an effect and wait until it is on the disk."""
+    def append(self, entry: Entry, *, remember: bool = True) -> None:
+        """Write an effect and wait until it is on the disk. `remember`: it will be looked up again in this process."""
         self._file.append(entry.line())
-        self._entries[entry.branch, entry.sequence] = entry
+        if remember:
+            self._entries[entry.branch, entry.sequence] = entry
+
+    def forget(self, entry: Entry) -> None:
+        """Let go of an effect that was looked up and will not be again; it stays in the file."""
+        self._entries.pop((entry.branch, entry.sequence), None)
 
     def note(self, **fields: Any) -> None:
         """Write a line for readers; replay skips it."""

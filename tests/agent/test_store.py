@@ -57,6 +57,16 @@ def test_parts_are_stored_once_per_digest(tmp_path):
     assert parts.text("0" * 64) is None
 
 
+@pytest.mark.parametrize("left", ["", "half a te"])
+def test_a_part_that_a_power_cut_spoiled_is_stored_again(tmp_path, left):
+    parts, part = Parts(tmp_path), Part("step", "half a text\r\n")
+    parts.keep(Request((Message("user", (part,)),)))
+    place = next(tmp_path.glob("*/*.txt"))
+    place.write_text(left)
+    parts.keep(Request((Message("user", (part,)),)))
+    assert parts.text(part.digest) == part.text
+
+
 def test_manifest_of_the_same_settings_is_taken_up_again(run):
     run.check({"settings": {"samples": 3}}, {})
     run.begin({"settings": {"samples": 3, "workers": 2}})
@@ -154,3 +164,58 @@ def test_predictions_leave_out_what_has_no_patch(run):
     assert rows == [{"instance_id": "solved", "model_name_or_path": "runoff", "model_patch": "diff --git a/x b/x\n"}]
     unresolved = json.loads((run.path / "unresolved.json").read_text())
     assert unresolved == {"unsolved": "no candidate is left", "unfinished": "unfinished"}
+
+
+def test_a_start_that_was_killed_leaves_no_instance_to_the_next(run):
+    """The manifest comes last: an instance without one belongs to a run that never began."""
+    run.instance("other").write("instance.json", {"base_commit": "x"})
+    run.instance("one").write("instance.json", {"base_commit": "old"})
+    run.begin({"settings": {}}, {"one": {"base_commit": "new"}})
+    assert run.instances() == ["one"]
+    assert run.instance("one").read("instance.json") == {"base_commit": "new"}
+    run.begin({"settings": {}}, {"one": {"base_commit": "newer"}})
+    assert run.instance("one").read("instance.json") == {"base_commit": "new"}
+
+
+def test_what_a_killed_holder_did_not_rename_is_swept_up(run):
+    scraps = [run.path / ".owner.json.7.tmp", run.path / "parts" / "ab" / ".x.txt.7.tmp", run.path / "one" / ".y.7.tmp"]
+    for scrap in scraps:
+        scrap.parent.mkdir(parents=True, exist_ok=True)
+        scrap.write_text("half")
+    with run.lock():
+        assert not any(scrap.exists() for scrap in scraps)
+    assert not (run.path / "owner.json").exists()
+
+
+def test_a_command_that_fails_signs_off(run):
+    with pytest.raises(ValueError, match="why"), run.lock():
+        raise ValueError("why")
+    assert not (run.path / "owner.json").exists()
+
+
+def test_every_prefix_of_a_file_is_refused_with_a_hint(run):
+    run.begin({"settings": {"samples": 3}})
+    path = run.path / "manifest.json"
+    content = path.read_bytes()
+    for keep in range(len(content) - 1):
+        path.write_bytes(content[:keep])
+        with pytest.raises(StoreError) as caught:
+            run.manifest()
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"format": 1}'])
+def test_a_manifest_that_is_none_is_refused(run, content):
+    run.path.mkdir(parents=True)
+    (run.path / "manifest.json").write_text(content)
+    with pytest.raises(StoreError, match="is missing"):
+        run.manifest()
+
+
+def test_predictions_that_have_not_changed_are_not_written_again(run):
+    run.begin({"settings": {}})
+    run.instance("one").write("instance.json", {})
+    run.write_predictions("runoff")
+    before = (run.path / "predictions.jsonl").stat().st_ino
+    run.write_predictions("runoff")
+    assert (run.path / "predictions.jsonl").stat().st_ino == before

@@ -201,7 +201,8 @@ def stream_that(end: str) -> Mood:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
                 seen += chunk
-                if b'"text_delta"' in seen or b'"content":"' in seen:
+                first = max(seen.find(b'"text_delta"'), seen.find(b'"content":"'))
+                if first >= 0 and b"\n\n" in seen[first:]:  # the whole event, however the stream was cut into chunks
                     break
         await asyncio.sleep(0.05)
         match end:

@@ -45,8 +45,10 @@ def client_of(vendor: str, url: str, row: Row) -> Client:
 
 async def ended(model: Model, row: Row, tokens: int) -> tuple[str, str, str]:
     """How it ended, with what stop reason, and what was said."""
+    # llama.cpp streams no `message_start` where the first token is half a character, as of many a smiley: not by chance here
+    temperature = 0.0 if row.temperature is None else row.temperature
     try:
-        reply = await model.complete(ask(row.asks, max_tokens=tokens, temperature=row.temperature), key())
+        reply = await model.complete(ask(row.asks, max_tokens=tokens, temperature=temperature), key())
     except GaveUp as error:
         return "ServerUnavailable", "", str(error)
     except RunoffError as error:

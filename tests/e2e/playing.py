@@ -1,0 +1,138 @@
+"""A model that is a real HTTP server with a plot: what it says follows from the conversation and the call's key alone.
+
+So a run that was killed and resumed must end where the run that was left alone ended. Every request is written down,
+with the call that it belongs to: a server that is told a seed can tell which call of which trajectory asks, since
+runoff draws each call's seed from its key.
+"""
+
+import json
+import re
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from sandbox.api import digest_of
+from tests.e2e.conftest import LONGER, RIGHT, SCRIPT, WRONG, edit
+
+STAGES = {
+    "relevance": "say whether that person needs it",
+    "ranking": "Put the files in order",
+    "selection": "You are the judge",
+    "editing": "Solve the issue above",
+    "testing": "shows whether the issue above is solved",
+}
+JUDGE_SCRIPT = SCRIPT.replace("A  B", "A   B")
+OTHER_SCRIPT = SCRIPT.replace("A  B", "C  D").replace("a-b", "c-d")
+
+
+def seed_of(key, seed=0):
+    """The seed that a call of this key (a string) is sent with, in a run of that seed."""
+    return int(digest_of(str(seed), key)[:7], 16)
+
+
+class Player:
+    """What is said, and who asked for what."""
+
+    def __init__(self, instance, samples=3):
+        self.seconds = 0.0
+        """What each reply takes."""
+        self.asked = []
+        """Seeds of the requests, in the order in which they came."""
+        self._lock = threading.Lock()
+        self._samples = {
+            seed_of(f"{instance}/{stage}/{sample}/{sequence}"): sample
+            for stage in ("testing", "editing")
+            for sample in range(samples)
+            for sequence in range(40)
+        }
+
+    def answer(self, body):
+        with self._lock:
+            self.asked.append(body["seed"])
+        time.sleep(self.seconds)
+        said = [message["content"] for message in body["messages"]]
+        stage = next(stage for stage, words in STAGES.items() if words in "".join(said[:2]))
+        turn = 1 + sum(message["role"] == "assistant" for message in body["messages"])
+        return getattr(self, stage)(said, turn, self._samples.get(body["seed"], 0))
+
+    def counts(self, since=0):
+        """How often each call came, by seed, from the request of this number on."""
+        return Counter(self.asked[since:])
+
+    def relevance(self, said, turn, _):
+        if "wrap.py" in said[-1] and turn == 1:
+            return "I would rather not say."  # has to be reminded
+        return f"RELEVANCE: Relevant\nSUMMARY: file number {len(said[-1]) % 7}"
+
+    def ranking(self, said, turn, _):
+        return '["texttools/slug.py", "texttools/__init__.py", "texttools/invented.py"]'
+
+    def testing(self, said, turn, sample):
+        plots = (
+            [f"<test>\n{SCRIPT}</test>", "<done>"],
+            ["Let me think.", f"<test>\n{OTHER_SCRIPT}</test>", "<done>"],
+            [f"<test>\n{SCRIPT}</test>", "<done>"],
+        )
+        return plots[sample][min(turn, len(plots[sample])) - 1]
+
+    def editing(self, said, turn, sample):
+        plots = (
+            [edit(RIGHT), "<done>"],
+            [edit(WRONG), edit(LONGER), "<done>"],
+            [edit(WRONG), "<done>"],
+        )
+        return plots[sample][min(turn, len(plots[sample])) - 1]
+
+    def selection(self, said, turn, _):
+        if turn == 1:
+            return f"They differ little.\n<script>\n{JUDGE_SCRIPT}</script>"
+        candidates = re.findall(r'<candidate number="(\d+)">(.*?)</candidate>', said[0], re.DOTALL)
+        number = next(name for name, diff in candidates if RIGHT in diff)
+        return f"It is the plainest that is right.\n<choose>{number}</choose>"
+
+
+@contextmanager
+def serving(player):
+    """The player behind an OpenAI-compatible server on the loopback; gives the SPEC."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def send(self, value):
+            content = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self):
+            self.send({"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "me"}]})
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            message = {"role": "assistant", "content": player.answer(body)}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+            about = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
+            self.send({**about, "choices": [choice], "usage": usage})
+
+        def log_message(self, *_):
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_):
+            pass  # a client that was killed hangs up
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"openai:m@http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
