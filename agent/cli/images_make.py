@@ -19,7 +19,7 @@ from agent.cli.refusals import refuse_secrets
 from agent.cli.settings import AUTO, SolveSettings
 from agent.cli.side_by_side import Piece, conclude, side_by_side
 from agent.instances import Instance, load
-from agent.progress import Event, Watch
+from agent.progress import Event, Watch, note
 from sandbox import images, pulling
 from sandbox.api import Limits
 from sandbox.docker_sandbox import DockerSandbox
@@ -54,6 +54,7 @@ async def pull(
     try:
         with Progress(errors) as progress:
             watch: Watch = JsonEvents() if as_json else progress
+            await _tell_unwatched(engine, threads, watch)
             puller = _Puller(engine, threads, attempts, watch, live=as_json or errors.is_terminal)
             pieces = [Piece(name, puller.work(name)) for name in names]
             failed = await side_by_side(pieces, settings.workers, "pull", watch)
@@ -116,9 +117,11 @@ async def build(
     sandbox.engine.keep_free = keep_free
     interrupt.kill = sandbox.interrupt
     builder = _Builder(sandbox, settings)
+    threads = DaemonThreads(1, "runoff-disk")
     try:
         with Progress(errors) as progress:
             watch: Watch = JsonEvents() if as_json else progress
+            await _tell_unwatched(sandbox.engine, threads, watch)
             if settings.dataset:
                 wanted = await _chosen(settings, chosen)
                 pieces = [Piece(each.id, builder.of_instance(each)) for each in wanted]
@@ -128,6 +131,7 @@ async def build(
                 pieces = [Piece(settings.repo or "repository", builder.of_repository())]
             failed = await side_by_side(pieces, settings.workers, "build", watch)
     finally:
+        threads.close()
         await sandbox.close()
     return conclude(failed, len(pieces), "environments are built", errors, as_json=as_json)
 
@@ -174,6 +178,11 @@ class _Builder:
         with inputs.repository:
             settled = await prepare(self._sandbox, inputs, self._settings, tell)
         return f"{_tag(settled.environment.key)}, {health(settled.baseline)}"
+
+
+async def _tell_unwatched(engine: Engine, threads: DaemonThreads, watch: Watch) -> None:
+    if (await threads.submit(engine.disk_limit)).place is None:
+        watch(note("the engine's disk is out of sight from here, so nothing stops before it is full"))
 
 
 async def require_engine() -> None:

@@ -1,17 +1,22 @@
 """`runoff images` against a real engine and a real registry."""
 
+import contextlib
 import json
 import os
 import secrets
 import signal
+import socket
+import socketserver
 import subprocess
+import threading
+from contextlib import contextmanager
 
 import docker
 import pytest
 
 from sandbox import images
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -255,6 +260,42 @@ def test_interrupted_build_leaves_nothing(runoff, start, repository, project, wa
     assert process.returncode == 130
     assert client.containers.list(all=True, filters=pid) == []
     client.close()
+
+
+def test_engine_whose_disk_is_out_of_sight(runoff, rows, registry):
+    """The engine is reached by TCP, as if it were on another machine: that nothing is watched is said."""
+    with forwarded() as host:
+        code, out, err = runoff(
+            "images", "pull", "--dataset", rows(registry.push("a")), "--instances", "*", DOCKER_HOST=host
+        )
+    assert (code, out) == (0, "1 of 1 images are here\n")
+    assert "disk is out of sight" in err
+
+
+@contextmanager
+def forwarded():
+    """The engine's socket as a TCP port of the loopback."""
+
+    def pump(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.socket(socket.AF_UNIX) as engine:
+                engine.connect("/var/run/docker.sock")
+                back = threading.Thread(target=pump, args=(engine, self.request), daemon=True)
+                back.start()
+                pump(self.request, engine)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def test_no_engine(runoff, rows):
