@@ -22,6 +22,7 @@ import docker
 import docker.errors
 import requests
 
+from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError
 from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
 
@@ -72,6 +73,8 @@ class Engine:
     def __init__(self, run: str) -> None:
         """`run` labels every container, so that one sandbox can remove its own and no other's."""
         self.run = run
+        self.keep_free: int | None = None
+        """Bytes that builds leave free on the engine's disk; None for what RUNOFF_KEEP_FREE says."""
         self._local = threading.local()
         self._clients: list[docker.DockerClient] = []
 
@@ -101,7 +104,7 @@ class Engine:
 
     def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
         """A container that will start the runner; not started."""
-        labels = {RUN_LABEL: self.run, PID_LABEL: str(os.getpid())}
+        labels = {RUN_LABEL: self.run, PID_LABEL: str(os.getpid()), owners.OWNER_LABEL: owners.this_process()}
         with faults("the container could not be created"):
             return self.client.containers.create(
                 image,
@@ -170,9 +173,14 @@ class Engine:
             self.client.api.remove_container(name, force=True, v=True)
 
     def prune(self) -> None:
-        """Remove containers of runs that were killed: those that ended more than a day ago."""
-        with contextlib.suppress(*FAULTS):
-            self.client.containers.prune(filters={"label": [RUN_LABEL], "until": "24h"})
+        """Remove what runs that were killed left, as far as it is certain that they were."""
+        with contextlib.suppress(*FAULTS, SandboxError):
+            for left in leftovers.find(self.client):
+                leftovers.remove(self.client, left)
+
+    def disk_limit(self) -> disk.DiskLimit:
+        """How much has to stay free where the engine keeps its images."""
+        return disk.limit_of(self.client, disk.keep_free() if self.keep_free is None else self.keep_free)
 
     def remove_all(self) -> int:
         """Remove every container of this run and wait until they are gone; how many there were at first."""
