@@ -32,7 +32,7 @@ USED = replace(PULLED, id="3", kind="used", mark="")
         (ENVIRONMENT, pruning.Wanted(keys={"1"}), "an unfinished run needs it"),
         (PULLED, pruning.Wanted(names={"x/y:latest"}), "an unfinished run needs it"),
         (replace(ENVIRONMENT, containers=1), pruning.Wanted(), "a container uses it"),
-        (replace(ENVIRONMENT, created=time.time()), pruning.Wanted(idle_seconds=60), "it was used not long ago"),
+        (replace(ENVIRONMENT, created=time.time()), pruning.Wanted(idle_seconds=86_400), "it was used not long ago"),
         (ENVIRONMENT, pruning.Wanted(project="a/c"), "it is of another project"),
         (ENVIRONMENT, pruning.Wanted(project="a/b"), ""),
     ],
