@@ -139,8 +139,8 @@ class _Export:
     def _content(self, path: Path, name: str) -> str:
         match path.suffix:
             case ".jsonl":
-                lines = (json.dumps(self._clean(line)) + "\n" for line in read_lines(path, name))
-                return "".join(lines)
+                needed = ("instance_id",) if name == "predictions.jsonl" else ("kind",)
+                return "".join(json.dumps(self._clean(line)) + "\n" for line in read_lines(path, name, *needed))
             case ".json":
                 return json.dumps(self._clean(read_json(path)), indent=1, ensure_ascii=False) + "\n"
             case _:

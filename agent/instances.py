@@ -5,6 +5,7 @@ Columns are read from a list of allowed ones, so a gold patch or the names of it
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from sandbox.api import EnvironmentSpec, digest_of
 from sandbox.errors import InputError
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}$")
+_PATTERN = re.compile(r"[*?\[]")
 _COMMIT = re.compile(r"^[0-9a-f]{7,64}$")
 _ISSUE_URL = re.compile(r"^https?://\S+/(issues|pull|merge_requests|-/issues)/\d+\S*$")
 _PATH_LIKE = re.compile(r"^[^\s]+\.(md|txt|rst|markdown)$|^[./~][^\s]*/[^\s]*$")
@@ -41,6 +43,11 @@ class Instance:
     version: str = ""
     environment: EnvironmentSpec | None = None
     """None: context only, nothing can be executed."""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What is written on an environment that is built for it."""
+        return {"project": self.repo, "instance": self.id}
 
     @property
     def title(self) -> str:
@@ -88,6 +95,22 @@ class Instances:
         ]
         hint = f"near it: {', '.join(near)}" if near else f"the source has {len(self.by_id)} instances; is it the right one?"
         raise InputError(message, where=self.source, hint=hint)
+
+    def chosen(self, wanted: str) -> list[Instance]:
+        """Those that a text names: ids and patterns (`django__*`) with commas between, or a file with one on each line.
+
+        In the source's order, each once. Raises InputError for an id that is not there and a pattern that fits none.
+        """
+        path = _file(wanted)
+        words = path.read_text("utf-8").splitlines() if path else wanted.split(",")
+        names: set[str] = set()
+        for word in filter(None, map(str.strip, words)):
+            fitting = fnmatch.filter(self.by_id, word) if _PATTERN.search(word) else [self.find(word).id]
+            if not fitting:
+                hint = f"the source has {len(self.by_id)} instances, such as {next(iter(self.by_id))}"
+                raise InputError(f"no instance fits '{word}'", where=self.source, hint=hint)
+            names.update(fitting)
+        return [instance for name, instance in self.by_id.items() if name in names]
 
 
 def load(source: str, *, split: str | None = None) -> Instances:

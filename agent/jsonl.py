@@ -16,10 +16,10 @@ from typing import Any
 from sandbox.errors import StoreError
 
 
-def read_lines(path: Path, what: str) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, what: str, *names: str) -> Iterator[dict[str, Any]]:
     """The lines of a file, none if it is not there; `what` names it in messages. Raises StoreError where it is damaged.
 
-    Each line is an object that has a `kind`.
+    Each line is an object that has these names; `kind` if none are given.
     """
     try:
         content = path.read_bytes()
@@ -33,7 +33,7 @@ def read_lines(path: Path, what: str) -> Iterator[dict[str, Any]]:
             parsed = json.loads(line)
         except ValueError as error:
             raise damaged(path, what, number) from error
-        if not isinstance(parsed, dict) or "kind" not in parsed:
+        if not isinstance(parsed, dict) or not parsed.keys() >= {*(names or ("kind",))}:
             raise damaged(path, what, number)
         yield parsed
 

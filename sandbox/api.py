@@ -144,6 +144,8 @@ class EnvironmentSpec:
     """Environment variables of every execution, on top of the fixed ones."""
     network: bool = False
     """Whether executions may reach the network. Set-up always may."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """For people only, written on what is built (`project`, `instance`); the same tree with other words has the same key."""
 
 
 @dataclass(frozen=True, slots=True)

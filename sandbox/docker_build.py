@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import docker
 from filelock import FileLock
 
-from sandbox import history, hostnet, images, recipe
+from sandbox import history, hostnet, images, pulling, recipe
 from sandbox.api import Environment, EnvironmentSpec
-from sandbox.cache import cache_directory
-from sandbox.engine import HOST_LABEL, NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
+from sandbox.cache import cache_directory, note_use
+from sandbox.disk import DiskLimit
+from sandbox.engine import NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
 from sandbox.errors import EnvironmentBuildError, SandboxError
 from sandbox.jobs import SYSTEM_PATH, execution_of
+from sandbox.leftovers import SCRATCH
+from sandbox.owners import OWNER_LABEL
 
 REPOSITORY = "runoff/env"
 KEY_LABEL = "runoff.key"
 PATH_LABEL = "runoff.path"
 CONDA_LABEL = "runoff.conda"
+COMMIT_LABEL = "runoff.commit"
+FROM_LABEL = "runoff.from"
+VERSION_LABEL = "runoff.version"
+ABOUT_LABELS = {"project": "runoff.project", "instance": "runoff.instance"}
+"""What an environment's `about` is written as."""
+LABEL_CHARS = 200
 
 
 class Builder:
@@ -34,16 +48,18 @@ class Builder:
     def build(self, spec: EnvironmentSpec) -> Environment:
         """As `sandbox.api.Sandbox.build`."""
         self._engine.prune()
-        base = images.ensure(self._engine.client, spec.image or images.BASE)
+        limit = self._engine.disk_limit()
+        base = pulling.ensure(self._engine.client, spec.image or images.BASE, limit, tell=self._log)
         commit = history.commit_id(spec.repository, spec.base_commit) if spec.repository else spec.base_commit
         key = recipe.key_of(spec, commit, base.id)
         tag = f"{REPOSITORY}:{key[:12]}"
         image = self._cached(tag, key)
         if image is None:
             with FileLock(cache_directory() / "locks" / f"docker-{key[:12]}.lock"):
-                image = self._cached(tag, key) or self._make(spec, commit, base, key)
+                image = self._cached(tag, key) or self._make(spec, commit, base, key, limit)
         else:
             self._log(f"environment {tag} is cached")
+        note_use(key)
         conda = {"CONDA_PREFIX": recipe.CONDA, "CONDA_DEFAULT_ENV": "testbed"} if image.labels.get(CONDA_LABEL) else {}
         return Environment(key, "docker", image.id, {**conda, **spec.variables}, spec.network)
 
@@ -51,9 +67,11 @@ class Builder:
         image = images.find(self._engine.client, tag)
         return image if image is not None and image.labels.get(KEY_LABEL) == key else None
 
-    def _make(self, spec: EnvironmentSpec, commit: str, base: Any, key: str) -> Any:
-        self._log(f"building {REPOSITORY}:{key[:12]} from {spec.image or images.BASE}")
-        try:
+    def _make(self, spec: EnvironmentSpec, commit: str, base: Any, key: str, limit: DiskLimit) -> Any:
+        tag = f"{REPOSITORY}:{key[:12]}"
+        limit.check(f"building {tag}")
+        self._log(f"building {tag} from {spec.image or images.BASE}")
+        with self._removed_at_last(), limit.watched(f"building {tag}", self._break_off):
             container = self._engine.create(base.id, self._stop, self._settings())
             if spec.repository is not None:
                 self._log(f"putting the tree at {commit[:12]} into it")
@@ -71,7 +89,16 @@ class Builder:
                 self._log(f"running the set-up command: {spec.setup}")
             built = self._run(container, spec)
             self._log("keeping the result as an image")
-            return self._commit(container, key, built)
+            return self._commit(container, spec, commit, key, built)
+
+    def _break_off(self) -> None:
+        self._engine.remove(self._stop.name)
+        self._engine.release()
+
+    @contextlib.contextmanager
+    def _removed_at_last(self) -> Iterator[None]:
+        try:
+            yield
         finally:
             self._engine.remove(self._stop.name)
 
@@ -83,7 +110,7 @@ class Builder:
         return {"network_mode": "host" if on_loopback else "bridge", "mounts": mounts}
 
     def _put_tree(self, container: Any, repository: Path, commit: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="runoff-tree-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
             tree = Path(scratch, "tree")
             history.export(repository, commit, tree)
             with tempfile.TemporaryFile() as packed:
@@ -104,12 +131,25 @@ class Builder:
             self._log(note)
         return recipe.outcome(execution, where)
 
-    def _commit(self, container: Any, key: str, built: recipe.Built) -> Any:
-        labels = {KEY_LABEL: key, PATH_LABEL: built.path, CONDA_LABEL: "1" if built.variables else ""}
-        empty = {RUN_LABEL: "", PID_LABEL: "", HOST_LABEL: ""}
+    def _commit(self, container: Any, spec: EnvironmentSpec, commit: str, key: str, built: recipe.Built) -> Any:
+        labels = {
+            KEY_LABEL: key,
+            PATH_LABEL: built.path,
+            CONDA_LABEL: "1" if built.variables else "",
+            COMMIT_LABEL: commit,
+            FROM_LABEL: _plain(spec.image or images.BASE),
+            VERSION_LABEL: version("runoff"),
+            **{label: _plain(spec.about[name]) for name, label in ABOUT_LABELS.items() if name in spec.about},
+        }
+        empty = {RUN_LABEL: "", PID_LABEL: "", OWNER_LABEL: ""}
         changes = "\n".join(f'LABEL {name}="{value}"' for name, value in {**labels, **empty}.items())
         with faults("the environment could not be kept as an image"):
             return container.commit(repository=REPOSITORY, tag=key[:12], changes=changes)
+
+
+def _plain(words: str) -> str:
+    """Words that mean nothing in a Dockerfile's line."""
+    return re.sub(r"[^\w./:@+ -]", "_", words)[:LABEL_CHARS]
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

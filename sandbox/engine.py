@@ -7,7 +7,6 @@ the HTTP session below a client is not meant to be shared.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import os
@@ -16,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
@@ -24,12 +22,12 @@ import docker
 import docker.errors
 import requests
 
+from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError
 from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
-HOST_LABEL = "runoff.host"
 HINT = "scripts/docker-engine"
 PLACE = "/runoff"
 INTERPRETERS = ("/opt/env/bin/python", "/opt/miniconda3/bin/python3", "python3", "python", "/usr/bin/python3")
@@ -75,6 +73,8 @@ class Engine:
     def __init__(self, run: str) -> None:
         """`run` labels every container, so that one sandbox can remove its own and no other's."""
         self.run = run
+        self.keep_free: int | None = None
+        """Bytes that builds leave free on the engine's disk; None for what RUNOFF_KEEP_FREE says."""
         self._local = threading.local()
         self._clients: list[docker.DockerClient] = []
 
@@ -92,7 +92,7 @@ class Engine:
     @property
     def labels(self) -> dict[str, str]:
         """What every container carries."""
-        return {RUN_LABEL: self.run, PID_LABEL: str(os.getpid()), HOST_LABEL: host_mark()}
+        return {RUN_LABEL: self.run, PID_LABEL: str(os.getpid()), owners.OWNER_LABEL: owners.this_process()}
 
     def release(self) -> None:
         """Close the calling thread's client, where the thread is about to end."""
@@ -177,17 +177,14 @@ class Engine:
             self.client.api.remove_container(name, force=True, v=True)
 
     def prune(self) -> None:
-        """Remove what killed runs have left.
+        """Remove what runs that were killed left, as far as it is certain that they were."""
+        with contextlib.suppress(*FAULTS, SandboxError):
+            for left in leftovers.find(self.client):
+                leftovers.remove(self.client, left)
 
-        That is: containers, running or not, whose process was on this machine and is gone; and any that ended and are
-        older than a day.
-        """
-        with contextlib.suppress(*FAULTS):
-            for entry in self.client.api.containers(all=True, filters={"label": f"{HOST_LABEL}={host_mark()}"}):
-                pid = entry["Labels"].get(PID_LABEL, "")
-                if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):  # noqa: PTH110  a process, not a file
-                    self.remove(entry["Id"])
-            self.client.containers.prune(filters={"label": [RUN_LABEL], "until": "24h"})
+    def disk_limit(self) -> disk.DiskLimit:
+        """How much has to stay free where the engine keeps its images."""
+        return disk.limit_of(self.client, disk.keep_free() if self.keep_free is None else self.keep_free)
 
     def remove_all(self) -> int:
         """Remove every container of this run and wait until they are gone; how many there were at first."""
@@ -205,14 +202,6 @@ class Engine:
     def _listed(self) -> list[str]:
         filters = {"label": f"{RUN_LABEL}={self.run}"}
         return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
-
-
-@functools.cache
-def host_mark() -> str:
-    """Names this boot of this machine, and the view of its processes that a process id belongs to."""
-    with contextlib.suppress(OSError):
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
-    return "unknown"
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

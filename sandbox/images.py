@@ -1,4 +1,4 @@
-"""Images: how those of SWE-bench are named, whether one is here, and fetching it."""
+"""Images: how those of SWE-bench are named, and whether one is here. `sandbox.pulling` fetches them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import docker
 import docker.errors
 import requests
 
-from sandbox.errors import EnvironmentBuildError, InfrastructureError, SandboxError
+from sandbox.errors import SandboxError
 
 BASE = "runoff/base:bookworm"
 """What environments start from that name no image; made by `scripts/docker-engine`."""
@@ -37,29 +37,3 @@ def find(client: docker.DockerClient, name: str) -> Any | None:
         raise SandboxError(
             f"the engine cannot be asked for an image: {error}", where=name, hint="scripts/docker-engine"
         ) from error
-
-
-def ensure(client: docker.DockerClient, name: str) -> Any:
-    """The image, pulled if it is not here.
-
-    Raises EnvironmentBuildError if there is no such image, InfrastructureError if no registry can be reached.
-    """
-    if image := find(client, name):
-        return image
-    if name == BASE:
-        raise EnvironmentBuildError("the base image has not been built", where=name, hint="scripts/docker-engine")
-    try:
-        return client.images.pull(name) if ":" in name.rpartition("/")[2] else client.images.pull(name, tag="latest")
-    except docker.errors.APIError as error:
-        if error.response is not None:
-            error.response.close()  # a pull is streamed, and the client leaves a refused stream open
-        said = str(error.explanation or error)
-        if any(words in said for words in ("denied", "does not exist", "not found", "unauthorized", "invalid reference")):
-            raise EnvironmentBuildError(f"the image cannot be pulled: {said}", where=name, hint="check --image") from error
-        raise InfrastructureError(
-            f"no registry answers: {said}",
-            where=name,
-            hint=f"docker pull {name}, or load it from a file: docker load -i FILE",
-        ) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise InfrastructureError(f"no registry answers: {error}", where=name, hint=f"docker pull {name}") from error

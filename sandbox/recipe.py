@@ -13,7 +13,7 @@ from sandbox.errors import EnvironmentBuildError
 from sandbox.history import COPY_HISTORY
 from sandbox.jobs import VENV, job_of, variables
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when what is built changes: cached environments of older versions are then built anew."""
 BUILD_LIMITS = Limits(seconds=3600.0, memory_mb=0, processes=0, disk_mb=0, output_chars=40_000)
 CONDA = "/opt/miniconda3/envs/testbed"
@@ -33,12 +33,15 @@ own_git() {{ git -c safe.directory={workdir} -c core.hooksPath=/dev/null "$@"; }
 base={base}
 command -v git > /dev/null || fault 'git is not installed in the image'
 own_git rev-parse --verify -q "$base^{{commit}}" > /dev/null || fault "commit $base is not in the tree at {workdir}"
+known() {{ own_git count-objects -v; own_git for-each-ref; cat .git/objects/info/alternates 2> /dev/null; }}
+before=$(known)
 if [ "$(id -u)" = 0 ] && [ -n "$(find {workdir} ! -user 0 -print -quit)" ]; then chown -R 0:0 {workdir}; fi
 {prepare}
 export PATH
 bash -eo pipefail -c {setup} || {{ code=$?; say "setup: $code"; exit 91; }}
 cd {workdir}
 {after}
+{others}
 own_git diff --quiet HEAD -- || say 'note: set-up changed tracked files; they are put back'
 own_git reset -q --hard "$base" || fault 'the tree cannot be put back to the base commit'
 [ "$(own_git rev-parse HEAD)" = "$base" ] || fault 'set-up moved HEAD away from the base commit'
@@ -67,7 +70,27 @@ if python -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2> /dev/null; the
 fi
 """
 """A hash of its source in each .pyc file, rather than a time: no patch, however quick, can be hidden by a stale one."""
-_STRIP_IF_FETCHED = 'if [ -e .git/FETCH_HEAD ] || [ -n "$(own_git remote)" ]; then\n{strip}\nfi\n'
+_STRIP_IF_FETCHED = (
+    'if [ -e .git/FETCH_HEAD ] || [ -n "$(own_git remote)" ] || [ "$(known)" != "$before" ]; then\n{strip}\nfi\n'
+)
+# Work trees and clones beside the tree know what came after the base commit too, and so do stores that it borrowed from.
+_WORK_TREES = r"""
+own_git worktree list --porcelain 2> /dev/null | sed -n 's/^worktree //p' | while IFS= read -r place; do
+    case {workdir}/ in "$place"/*) continue ;; esac
+    rm -rf -- "$place" && say "note: a work tree of the repository at $place is removed"
+done
+"""
+_OTHERS = r"""
+git init -q --bare --template= /tmp/runoff-empty
+find / {workdir} {venv} -xdev -type d -name objects -prune 2> /dev/null | while IFS= read -r store; do
+    [ "$store" -ef {workdir}/.git/objects ] && continue
+    GIT_OBJECT_DIRECTORY=$store git --git-dir=/tmp/runoff-empty cat-file -e "$base" 2> /dev/null || continue
+    place=${{store%/objects}}
+    if ! [ -f "$place/HEAD" ]; then place=$store; fi
+    rm -rf -- "$place" && say "note: another copy of the history at $place is removed"
+done
+rm -rf /tmp/runoff-empty
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,8 @@ class Built:
 
 def script_for(spec: EnvironmentSpec, commit: str, python: str) -> Script:
     """The build as a script. `python` is the interpreter's command inside the sandbox."""
-    strip = _STRIP.format(copy=shlex.quote(COPY_HISTORY))
+    strip = _WORK_TREES.format(workdir=WORKDIR) + _STRIP.format(copy=shlex.quote(COPY_HISTORY))
+    others = _OTHERS.format(workdir=WORKDIR, venv=VENV)
     if spec.repository is None:
         prepare, after = _CONDA.format(conda=CONDA), strip
     else:
@@ -100,6 +124,7 @@ def script_for(spec: EnvironmentSpec, commit: str, python: str) -> Script:
         prepare=prepare,
         setup=shlex.quote(spec.setup or ":"),
         after=after,
+        others=others,
     )
     return Script(frame, "bash")
 

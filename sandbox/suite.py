@@ -15,9 +15,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _MISSING = re.compile(
     r"^(?:ERROR |.*(?:No module named|not found|No such file|unrecognized arguments|Error: )).*$", re.MULTILINE
 )
-NOT_STARTED = frozenset({3, 4, 5, 126, 127})
-"""pytest: an internal fault, wrong usage, nothing collected; the shell: cannot be run, not found."""
+NOT_STARTED = frozenset({4, 5, 126, 127})
+"""pytest: wrong usage, nothing collected; the shell: cannot be run, not found."""
 COLLECTION_FAILED = 2
+INTERNAL_FAULT = "INTERNALERROR"
+"""How pytest begins each line of a fault of its own; its exit code for that, 3, may mean anything elsewhere."""
 
 
 def uncoloured(output: str) -> str:
@@ -44,7 +46,7 @@ def reached(output: str) -> str:
 
 def starts(exit_code: int, output: str) -> bool:
     """Whether any test was run by a command that ended with this exit code."""
-    if exit_code in NOT_STARTED:
+    if exit_code in NOT_STARTED or INTERNAL_FAULT in output:
         return False
     counted = counts(output)
     if exit_code == COLLECTION_FAILED and "passed" not in counted and "failed" not in counted:

@@ -4,7 +4,9 @@ usage: python scripts/cli_reference.py          a test fails where the page is o
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """# Command line
@@ -28,10 +30,19 @@ def page() -> str:
     from agent.cli.app import app
 
     sections = []
-    for name in get_command(app).list_commands(None):  # type: ignore[attr-defined]
-        text = CliRunner().invoke(app, [name, "--help"], prog_name="runoff").output
-        sections.append(f"## runoff {name}\n\n```text\n{text.strip()}\n```\n")
+    for words in commands(get_command(app)):
+        text = CliRunner().invoke(app, [*words, "--help"], prog_name="runoff").output
+        sections.append(f"## runoff {' '.join(words)}\n\n```text\n{text.strip()}\n```\n")
     return HEAD + "\n" + "\n".join(sections)
+
+
+def commands(group: Any) -> Iterator[list[str]]:
+    """The words of each command; a group stands before its own."""
+    for name in group.list_commands(None):
+        yield [name]
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from ([name, *words] for words in commands(command))
 
 
 if __name__ == "__main__":

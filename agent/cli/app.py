@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agent.cli import doctor, resume, show, solve, streams
+from agent.cli import doctor, images, resume, show, solve, streams
 
 app = typer.Typer(
     name="runoff",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("solve", epilog=solve.EXAMPLE)(solve.command)
 app.command("resume", epilog=resume.EXAMPLE)(resume.command)
 app.command("show", epilog=show.EXAMPLE)(show.command)
+app.add_typer(images.app, name="images")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)
 
 

@@ -46,6 +46,8 @@ async def prepare(sandbox: Sandbox, inputs: Inputs, settings: SolveSettings, tel
         raise InputError(
             "the instance names no environment", where=inputs.instance.id, hint="name one with --image or --setup"
         )
+    if not spec.about:
+        spec = replace(spec, about=inputs.instance.about)
     for line in inputs.told:
         tell(shown(line))
     if inputs.wanted_python:

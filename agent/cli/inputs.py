@@ -76,6 +76,8 @@ class Inputs:
         """For instance.json."""
         spec = self.instance.environment
         environment = {**asdict(spec), "repository": str(spec.repository) if spec.repository else None} if spec else None
+        if environment:
+            del environment["about"]  # made of the instance again where it is built
         found = {"found": self.recorded.to_json()} if self.recorded else {}
         return {**asdict(self.instance), "environment": environment, "source": self.source, **found}
 
@@ -153,7 +155,11 @@ def _open_inputs(settings: SolveSettings) -> Inputs:
 def _from_dataset(settings: SolveSettings) -> Inputs:
     if not (settings.instance and settings.dataset):
         raise InputError("--instance and --dataset go together", where="--dataset", hint="--instance ID --dataset FILE")
-    instance = find(settings.dataset, settings.instance, split=settings.split)
+    return inputs_of(find(settings.dataset, settings.instance, split=settings.split), settings)
+
+
+def inputs_of(instance: Instance, settings: SolveSettings) -> Inputs:
+    """An instance of a data set with its repository: that of the settings, else its own. Raises as `open_inputs`."""
     source = settings.repo or f"https://github.com/{instance.repo}"
     repository = Repository.open(source, instance.base_commit)
     if settings.install_specs:

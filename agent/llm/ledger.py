@@ -47,6 +47,12 @@ class Call:
         """Neither settled nor failed."""
         return self.usage is None and not self.failed
 
+    @property
+    def unsure(self) -> bool:
+        """Ended, and perhaps on the bill with more than is known. That tokens alone were not told is no such case."""
+        unpriced = self.usage is not None and self.dollars is None and bool(self.worst.dollars)
+        return not self.by_hand and (self.maybe_billed > 0 or unpriced)
+
     def totals(self) -> Totals:
         """What this call adds to the sums."""
         base = Totals(calls=1, maybe_billed=self.maybe_billed, failed=int(self.failed)) + self._uncertain()
@@ -231,9 +237,8 @@ class Ledger:
     def _end(self, call: Call) -> None:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
-        totals = call.totals()
-        self._add(call, totals, 1)
-        if totals.uncertain_dollars or totals.uncertain_tokens:
+        self._add(call, call.totals(), 1)
+        if call.unsure:
             self._unsure[call.number] = call
 
     def _add(self, call: Call, totals: Totals, sign: int) -> None:

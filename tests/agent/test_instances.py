@@ -199,3 +199,43 @@ def test_real_rows(name):
 )
 def test_title(statement, title):
     assert Instance("i", "r", "c" * 40, statement).title == title
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        ("a__b-2", ["a__b-2"]),
+        ("c__d-1, a__b-1", ["a__b-1", "c__d-1"]),
+        ("a__*", ["a__b-1", "a__b-2"]),
+        ("*-1,a__b-1", ["a__b-1", "c__d-1"]),
+        ("*", ["a__b-1", "a__b-2", "c__d-1"]),
+        (",", []),
+    ],
+)
+def test_chosen_instances(tmp_path, wanted, ids):
+    chosen = load(str(three_rows(tmp_path))).chosen(wanted)
+    assert [instance.id for instance in chosen] == ids
+
+
+def test_instances_chosen_by_a_file(tmp_path):
+    (tmp_path / "ids.txt").write_text("c__d-1\n\na__b-2\n")
+    chosen = load(str(three_rows(tmp_path))).chosen(str(tmp_path / "ids.txt"))
+    assert [instance.id for instance in chosen] == ["a__b-2", "c__d-1"]
+
+
+@pytest.mark.parametrize("wanted", ["a__b-3", "x*"])
+def test_choice_that_fits_none(tmp_path, wanted):
+    with pytest.raises(InputError) as caught:
+        load(str(three_rows(tmp_path))).chosen(wanted)
+    assert wanted in caught.value.message
+    assert caught.value.hint
+
+
+def three_rows(folder):
+    rows = [
+        {"instance_id": name, "repo": "a/b", "base_commit": "a" * 40, "problem_statement": "it is slow"}
+        for name in ("a__b-1", "a__b-2", "c__d-1")
+    ]
+    path = folder / "three.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import image_registry
+
 ROOT = Path(__file__).parents[2]
 
 FILES = {
@@ -261,3 +263,13 @@ def solve_arguments(repository, person):
         "solve", "--repo", repository, "--issue", ISSUE, "--model", f"manual:{person.folder}", "--samples", 3,
         "--sandbox", "local", "--setup", "none", "--test-command", "none", "--run", "first",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def registry(require_service, tmp_path):
+    """A registry of images with nothing in it, behind a network that a test can spoil."""
+    require_service(image_registry.program(), image_registry.REASON)
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    with image_registry.serve(folder) as served:
+        yield served

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.api import digest_of
+
 KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-api03-" + "Zq4AnthropicCanary7" * 3,
     "OPENAI_API_KEY": "gateway-" + "Wx8OpenaiCanary5" * 3,  # of no known pattern
@@ -171,9 +173,10 @@ def gateway(person, home):
 
 
 def arguments(gateway, repository, sandbox="local"):
+    new = digest_of(str(repository))[:12]  # an environment that no earlier run of the tests has built
     return [
         "solve", "--repo", repository, "--issue", "slug doubles dashes: slug('A  B') gives 'a--b'.", "--model", gateway.spec,
-        "--samples", 1, "--sandbox", sandbox, "--run", "first", "--setup", "env > /opt/env/seen", "--retries", 2,
+        "--samples", 1, "--sandbox", sandbox, "--run", "first", "--setup", f"env > /opt/env/seen; : {new}", "--retries", 2,
     ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from sandbox.api import Environment, EnvironmentSpec, Sandbox
 from sandbox.docker_fast import FastDockerSandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.local_sandbox import LocalSandbox
+from tests import image_registry
 
 BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("fast", marks=pytest.mark.docker), "local"]
 DATES = {"GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
@@ -166,3 +167,13 @@ def require_docker() -> None:
 @pytest.fixture(scope="session")
 def require_local() -> None:
     require("local")
+
+
+@pytest.fixture
+def registry(
+    require_docker: None, require_service: Callable[[object, str], None], tmp_path: Path
+) -> Iterator[image_registry.Registry]:
+    """A registry with nothing in it; what the engine got from it is removed in the end."""
+    require_service(image_registry.program(), image_registry.REASON)
+    with image_registry.serve(tmp_path) as served:
+        yield served

@@ -108,7 +108,7 @@ def test_settled_by_hand(made: list[Any], data: st.DataObject) -> None:
         for ledger_again in (ledger, Ledger(path)):
             totals = ledger_again.totals()
             assert (ledger_again.unsure(), totals.unsettled, totals.maybe_billed) == ([], 0, 0)
-            assert (totals.uncertain_dollars, totals.uncertain_tokens) == (0, 0)
+            assert totals.uncertain_dollars == 0
             assert (totals.calls, totals.dollars) == (len(made), known + paid)
             assert ledger_again.most[0] == totals.dollars
 
@@ -128,6 +128,15 @@ def test_ledger_of_an_older_version(tmp_path: Path) -> None:
     lines = [{"kind": "start", "format": 1}, {"kind": "reserve", "prompt_tokens_estimate": 7, "max_tokens": 3, **old}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert Ledger(path).most == (0.5, 10, 1)
+
+
+def test_untold_tokens_alone_leave_nothing_to_settle(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:  # a person who answers, and a server of one's own that costs nothing
+        for worst, paid in ((None, None), (0.0, None), (1.0, 0.5)):
+            ledger.settle(reserve(ledger, dollars=worst), Usage(), paid, seconds=1, stop_reason="end", attempts=1)
+        assert ledger.unsure() == []
+        ledger.settle(reserve(ledger, dollars=1.0), Usage(), None, seconds=1, stop_reason="end", attempts=1)
+        assert [call.number for call in ledger.unsure()] == [3]
 
 
 def test_only_what_is_unsettled_is_held(tmp_path: Path) -> None:
