@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -41,6 +42,8 @@ def project(repository, git):
     yield name
     client = docker.from_env()
     for image in client.images.list(filters={"label": f"runoff.project={name}"}):
+        for container in client.containers.list(all=True, filters={"ancestor": image.id}):
+            container.remove(force=True)
         client.images.remove(image.id, force=True)
     client.close()
 
@@ -194,16 +197,18 @@ def test_unfinished_run_keeps_its_image(runoff, start, repository, project, solv
     process = start(*solve_arguments[: solve_arguments.index("--sandbox")], *options)
     wait_until(lambda: "editing" in person.open())
     every = ["images", "prune", "--project", project, "--all"]
-    assert "would remove runoff/env" in runoff(*every, "--dry-run", RUNOFF_RUNS="elsewhere")[1], (
-        "runs elsewhere are not seen"
-    )
     code, out, _ = runoff(*every)
-    assert (code, "an unfinished run needs it" in out) == (0, True), "a living run keeps its image whatever is asked"
+    assert code == 0
+    assert re.search("an unfinished run needs it|a container uses it", out), "a living run keeps its image whatever is asked"
     process.kill()
     process.communicate()
+    assert runoff("images", "prune", "--containers")[0] == 0  # a container of the pool outlives its owner by a moment
     [held] = listed(runoff, "--project", project)
     assert [need["run"] for need in held["needed_by"]] == ["first"]
     assert "an unfinished run needs it" in runoff("images", "prune", "--project", project, "--older-than", "0m")[1]
+    assert "would remove runoff/env" in runoff(*every, "--dry-run", RUNOFF_RUNS="elsewhere")[1], (
+        "runs elsewhere are not seen"
+    )
     assert listed(runoff, "--project", project)
     runoff(*every)
     assert listed(runoff, "--project", project) == []
