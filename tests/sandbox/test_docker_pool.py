@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -48,6 +49,22 @@ def backend(require_docker: None) -> str:
             pytest.fail(finding.words)
         pytest.skip(finding.words)
     return "fast"
+
+
+@pytest.fixture(scope="module")
+def environment(backend: str, repository: Any) -> Iterator[Environment]:
+    """An image of its own: the one of the backends' tests may be of another backend when these tests begin."""
+
+    async def build() -> Environment:
+        sandbox = FastDockerSandbox(1)
+        try:
+            return await sandbox.build(repository.spec(variables={"GIVEN": "to the pool"}))
+        finally:
+            await sandbox.close()
+
+    built = asyncio.run(build())
+    yield built
+    subprocess.run(["docker", "rmi", "-f", built.location], check=False, capture_output=True)
 
 
 @pytest_asyncio.fixture
