@@ -139,14 +139,19 @@ class Session:
             )
         inputs = await reopen_inputs(run.instance(known[0]).read("instance.json", "source", "environment"), settings)
         finished = Result.read(run.instance(known[0]))
-        if finished is None or wanted or settle:
+        held = finished is None or bool(wanted) or bool(settle)
+        if held:
             self._take_up(run, settings, wanted, settle or {})
         if finished is None:
             return await self._work(run, settings, inputs, anew=False)
         self.run, self.settings, self.instance = run, settings, inputs.instance
         self.repository = self._stack.enter_context(inputs.repository)
         self._ledger = self._ledger or Ledger(run.ledger)
-        run.finish(system_name(parse_spec(recorded["model"])))
+        name = system_name(parse_spec(recorded["model"]))
+        if held:
+            run.write_predictions(name)
+        else:
+            run.finish(name)
         self._watch(note("the run is finished; this is its result"))
         return finished
 

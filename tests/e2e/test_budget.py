@@ -127,3 +127,18 @@ def test_call_that_was_cut_off_counts_until_it_is_settled_by_hand(runoff, solve_
     assert [line["dollars"] for line in settled] == [0.001] * len(unsettled)
     _, out, _ = runoff("show", "first")
     assert "--settle" not in out
+
+
+def test_finished_run_can_be_settled_and_changed(runoff, solve_arguments, person):
+    with serve(person.say) as served:
+        code, _, err = runoff(*solve_arguments, "--samples", 1, "--model", served.model, "--price", PRICE)
+        assert code == 0, err
+    ledger = runoff.folder / "runs" / "first" / "ledger.jsonl"
+    reserved = next(line for line in ledger.read_text().splitlines() if '"reserve"' in line)
+    number = len(lines(runoff))  # as a process leaves it that is killed beside the last reply
+    with ledger.open("a") as file:
+        file.write(json.dumps({**json.loads(reserved), "id": number}) + "\n")
+    code, out, err = runoff("resume", "first", "--settle", f"{number}=0.5", "--budget", 3)
+    assert code == 0, err
+    assert "$0.50" in out
+    assert lines(runoff)[-1] == {"kind": "by_hand", "id": number, "dollars": 0.5}
