@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,15 @@ def read_lines(path: Path, what: str, *names: str) -> Iterator[dict[str, Any]]:
         if not isinstance(parsed, dict) or not parsed.keys() >= {*(names or ("kind",))}:
             raise damaged(path, what, number)
         yield parsed
+
+
+def take_lines(path: Path, what: str, take: Callable[[Mapping[str, Any]], None]) -> None:
+    """Give each line to `take`. Raises StoreError for one that lacks what `take` looks for in it, too."""
+    for number, line in enumerate(read_lines(path, what), 1):
+        try:
+            take(line)
+        except (KeyError, TypeError) as error:
+            raise damaged(path, what, number) from error
 
 
 def damaged(path: Path, what: str, number: int) -> StoreError:

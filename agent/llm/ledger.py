@@ -14,13 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agent.jsonl import Appender, damaged, read_lines
+from agent.jsonl import Appender, take_lines
 from agent.llm.client import CallKey
 from agent.llm.messages import StopReason, Usage
 from agent.llm.totals import Totals, Worst
 from sandbox.errors import InputError
 
 FORMAT = 1
+WHAT = "the ledger"
 
 
 @dataclass(slots=True)
@@ -98,13 +99,8 @@ class Ledger:
         self._open: dict[int, Call] = {}
         self._unsure: dict[int, Call] = {}  # ended, and perhaps billed for more than is known
         self._ended: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
-        self._most = (0.0, 0)  # dollars and tokens of the ended calls at the most
-        self._file = Appender(path, "the ledger", {"kind": "start", "format": FORMAT})
-        for number, line in enumerate(read_lines(self.path, "the ledger"), 1):
-            try:
-                self._take(line)
-            except (KeyError, TypeError) as error:
-                raise damaged(self.path, "the ledger", number) from error
+        self._file = Appender(path, WHAT, {"kind": "start", "format": FORMAT})
+        take_lines(path, WHAT, self._take)
 
     def reserve(self, key: CallKey, model: str, *, prompt_tokens: int, max_tokens: int, worst: Worst) -> int:
         """Note that a call starts; returns its number. `prompt_tokens` is an estimate, `worst` a bound on one attempt."""
@@ -163,8 +159,9 @@ class Ledger:
     @property
     def most(self) -> tuple[float, int, int]:
         """(dollars, tokens, calls) at the most: what is spent, and the worst case of all that is unsettled."""
-        dollars, tokens = self._most
-        for call in self._open.values():
+        dollars = sum(totals.most_dollars for totals in self._ended.values())
+        tokens = sum(totals.most_tokens for totals in self._ended.values())
+        for call in self._open.values():  # not their totals: this is asked before every call, with hundreds in flight
             attempts = 1 + call.maybe_billed
             dollars += (call.worst.dollars or 0.0) * attempts
             tokens += call.worst.tokens * attempts
@@ -228,7 +225,7 @@ class Ledger:
         if call is None:
             return
         if not call.open:
-            self._add(call, call.totals(), -1)
+            self._ended[call.stage, call.model] -= call.totals()
         call.dollars = (call.dollars or 0.0) + dollars
         call.usage = call.usage or Usage(0, 0, 0, 0)
         call.maybe_billed, call.by_hand = 0, True
@@ -237,15 +234,9 @@ class Ledger:
     def _end(self, call: Call) -> None:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
-        self._add(call, call.totals(), 1)
+        self._ended[call.stage, call.model] += call.totals()
         if call.unsure:
             self._unsure[call.number] = call
-
-    def _add(self, call: Call, totals: Totals, sign: int) -> None:
-        held = self._ended[call.stage, call.model]
-        self._ended[call.stage, call.model] = held + totals if sign > 0 else held - totals
-        dollars, tokens = self._most
-        self._most = dollars + sign * totals.most_dollars, tokens + sign * totals.most_tokens
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.append(line)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.jsonl import Appender, damaged, read_lines
+from agent.jsonl import Appender, take_lines
 from sandbox.errors import InputError
 
 FORMAT = 1
@@ -66,11 +66,7 @@ class Journal:
         self.path = path
         self._entries: dict[tuple[str, int], Entry] = {}
         self._file = Appender(path, WHAT, {"kind": "start", "format": FORMAT, **(header or {})})
-        for number, line in enumerate(read_lines(path, WHAT), 1):
-            try:
-                self._take(line)
-            except (KeyError, TypeError) as error:
-                raise damaged(path, WHAT, number) from error
+        take_lines(path, WHAT, self._take)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         match line["kind"]:
