@@ -8,14 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests import image_registry
+from tests.e2e.openai_server import JsonHandler, listening
 
 ROOT = Path(__file__).parents[2]
 
@@ -229,29 +228,12 @@ def free_port():
 def http_server():
     """A real server that gives one answer to everything: `with http_server(status, body) as url`."""
 
-    @contextmanager
     def serve(status, body):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                content = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+        class Handler(JsonHandler):
+            def answer(self, _):
+                return status, body
 
-            do_POST = do_GET  # noqa: N815  the name that the server calls
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            server.server_close()
+        return listening(Handler)
 
     return serve
 

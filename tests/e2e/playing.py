@@ -11,18 +11,11 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from sandbox.api import digest_of
 from tests.e2e.conftest import LONGER, RIGHT, SCRIPT, WRONG, edit
+from tests.e2e.openai_server import MODELS, STAGES, JsonHandler, completion, listening
 
-STAGES = {
-    "relevance": "say whether that person needs it",
-    "ranking": "Put the files in order",
-    "selection": "You are the judge",
-    "editing": "Solve the issue above",
-    "testing": "shows whether the issue above is solved",
-}
 JUDGE_SCRIPT = SCRIPT.replace("A  B", "A   B")
 OTHER_SCRIPT = SCRIPT.replace("A  B", "C  D").replace("a-b", "c-d")
 
@@ -97,42 +90,9 @@ class Player:
 def serving(player):
     """The player behind an OpenAI-compatible server on the loopback; gives the SPEC."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    class Handler(JsonHandler):
+        def answer(self, content):
+            return 200, MODELS if content is None else completion(player.answer(json.loads(content)))
 
-        def send(self, value):
-            content = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_GET(self):
-            self.send({"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "me"}]})
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            message = {"role": "assistant", "content": player.answer(body)}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-            about = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
-            self.send({**about, "choices": [choice], "usage": usage})
-
-        def log_message(self, *_):
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_):
-            pass  # a client that was killed hangs up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"openai:m@http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(Handler) as url:
+        yield f"openai:m@{url}/v1"

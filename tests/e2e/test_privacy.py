@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from sandbox.api import digest_of
+from tests.e2e.openai_server import MODELS, JsonHandler, completion, listening, stage_of
 
 KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-api03-" + "Zq4AnthropicCanary7" * 3,
@@ -78,12 +77,7 @@ class Gateway:
         """`echo`: the first request fails with a 500 that quotes the key; `refuse`: 401; `down`: 500 for ever."""
 
     def reply(self, body, header):
-        said = "".join(message["content"] for message in body["messages"][:2])
-        stages = {
-            "relevance": "say whether that person needs it", "ranking": "Put the files in order", "selection": "You are the judge",
-            "editing": "Solve the issue above", "testing": "shows whether the issue above is solved",
-        }  # fmt: skip
-        stage = next(stage for stage, words in stages.items() if words in said)
+        stage = stage_of(body)
         turn = 1 + sum(message["role"] == "assistant" for message in body["messages"])
         last = body["messages"][-1]["content"]
         branch = "slug" if "texttools/slug.py" in last or "texttools/settings.py" in last else "other"
@@ -102,45 +96,25 @@ class Gateway:
         if (self.mood == "down" and body is not None) or (body is not None and self.asked == 1):
             return 500, complaint
         if body is None:
-            return 200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "me"}]}
-        message = {"role": "assistant", "content": self.reply(body, header)}
-        return 200, {
-            "id": "1", "object": "chat.completion", "created": 0, "model": f"m for {header}",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-        }  # fmt: skip
+            return 200, MODELS
+        return 200, completion(self.reply(body, header), model=f"m for {header}")
 
     def __enter__(self):
         gateway = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self, body=None):
-                status, value = gateway.answer(self, body)
-                content = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def do_POST(self):
-                content = self.rfile.read(int(self.headers["Content-Length"]))
+        class Handler(JsonHandler):
+            def answer(self, content):
+                if content is None:
+                    return gateway.answer(self, None)
                 gateway.bodies.append(content)
-                self.do_GET(json.loads(content))
+                return gateway.answer(self, json.loads(content))
 
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.spec = f"openai:m@http://127.0.0.1:{self._server.server_port}/v1"
+        self._listening = listening(Handler)
+        self.spec = f"openai:m@{self._listening.__enter__()}/v1"
         return self
 
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *error):
+        self._listening.__exit__(*error)
 
 
 @pytest.fixture
