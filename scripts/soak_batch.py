@@ -63,11 +63,7 @@ class Plan:
     max_tokens: int
     pieces: int
     seed: int
-
-    @property
-    def timeout(self) -> float:
-        """Seconds after which a call counts as stalled."""
-        return max(10.0, 6 * self.latency)
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +353,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=4096, help="above 4096 replies are streamed (default: 4096)")
     parser.add_argument("--pieces", type=int, default=300, help="pieces of a streamed reply (default: 300)")
     parser.add_argument("--seed", type=int, default=0, help="of latencies, failures and kills (default: 0)")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds until a call counts as stalled (default: 30)")
     parser.add_argument("--keep", type=Path, help="an empty folder to work in, which stays")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = vars(parser.parse_args())

@@ -238,7 +238,7 @@ class Ledger:
             tokens = line["prompt_tokens_estimate"] + line["max_tokens"]
         worst = Worst(tokens, line["worst_dollars"])
         self._open[line["id"]] = Call(line["id"], line["key"], line["stage"], line["model"], worst)
-        self._ended[line["stage"], line["model"]] += Totals()  # keeps the order of first calls
+        self._ended.setdefault((line["stage"], line["model"]), Totals())  # keeps the order of first calls
         self._next = line["id"] + 1
 
     def _take_by_hand(self, call: Call | None, dollars: float) -> None:
@@ -255,8 +255,9 @@ class Ledger:
     def _end(self, call: Call) -> None:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
-        self._ended[call.stage, call.model] += call.totals()
-        self._of_instances[call.instance] += call.totals()
+        totals = call.totals()
+        self._ended[call.stage, call.model] += totals
+        self._of_instances[call.instance] += totals
         if call.unsure:
             self._unsure[call.number] = call
 
