@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from agent.cli.models import OpenModels, Specs, rates_of
-from agent.cli.settings import SolveSettings
+from agent.cli.settings import S, SolveSettings
 from agent.llm.ledger import Ledger
 from agent.llm.prices import PriceTable
 from agent.progress import Watch
@@ -38,7 +38,7 @@ class OpenRun:
         return named(self.settings, self.models.specs)
 
 
-def named(settings: SolveSettings, specs: Specs) -> SolveSettings:
+def named(settings: S, specs: Specs) -> S:
     """The settings, with the models that answer where none are named."""
     return settings.model_copy(update={"model": str(specs.main), "cheap_model": str(specs.cheap)})
 
