@@ -87,6 +87,11 @@ class BatchSession(Session):
 
     async def batch(self, settings: BatchSettings) -> Outcome:
         """Start a run, or go on with the one of that name if settings and instances are the same."""
+        opened = await self._begin(settings)
+        return await self._carry(opened, self._waiting(retry=""))
+
+    async def _begin(self, settings: BatchSettings) -> OpenRun:
+        """Write down what is to be done; the rows are not kept in memory afterwards."""
         refuse_secrets(settings)
         components(settings)
         split = await on_a_thread(lambda: split_of(settings))
@@ -105,7 +110,7 @@ class BatchSession(Session):
         self._watch(note(told.in_a_line(settings.budget)))
         opened = await self._open(specs, prices)
         self.run.begin(manifest, rows)
-        return await self._carry(opened, self._waiting(retry=""))
+        return opened
 
     async def resume_batch(
         self, name: str, runs: Path, changes: Mapping[str, Any], *, settle: Mapping[str, float], retry: str = ""
@@ -208,7 +213,7 @@ class _Crew:
         try:
             ending = await self._carried(job, store)
         except Exception as error:
-            ending = _noted(job.instance, error, store)
+            ending = _noted(job.instance, error, store, self._opened.run.name)
         spent = self._opened.ledger.of_instance(job.instance)
         return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
 
@@ -246,13 +251,14 @@ def _jobs(order: Sequence[str], waiting: Collection[str]) -> list[Job]:
     return [Job(name, rank) for rank, name in enumerate(order) if name in wanted]
 
 
-def _noted(instance: str, error: Exception, store: InstanceStore) -> Ending:
+def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> Ending:
     """The ending of an instance that failed, written into its folder if that can be written to."""
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
     else:
         logger.error("%s: a fault of runoff", instance, exc_info=error)
     ending = failed(instance, error)
+    ending = replace(ending, hint=ending.hint.replace("runoff resume RUN", f"runoff resume {run}"))
     with suppress(StoreError):
         store.write(RECORD, ending.record())
     return ending
