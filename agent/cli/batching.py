@@ -5,9 +5,9 @@ What is the run's and what an instance's is opened by the same code as for `runo
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -32,8 +32,6 @@ from agent.redaction import of_process
 from agent.scheduler import Breaker, Carry, Job, LocalScheduler
 from agent.store import InstanceStore, Run
 from sandbox.errors import BudgetReached, InputError, RunoffError, StoreError
-
-logger = logging.getLogger(__name__)
 
 ROW = ("id", "repo", "base_commit", "statement")
 """What of instance.json is the data set's, and has to be the same when a run is started again."""
@@ -255,12 +253,14 @@ def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> E
     """The ending of an instance that failed, written into its folder if that can be written to."""
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
-    else:
-        logger.error("%s: a fault of runoff", instance, exc_info=error)
     ending = failed(instance, error)
-    ending = replace(ending, hint=ending.hint.replace("runoff resume RUN", f"runoff resume {run}"))
+    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {run}")
+    ending = replace(ending, reason=of_process().error(ending.reason), hint=hint)
+    record = ending.record()
+    if not isinstance(error, RunoffError):
+        record["error"] = of_process().error("".join(traceback.format_exception(error)))
     with suppress(StoreError):
-        store.write(RECORD, ending.record())
+        store.write(RECORD, record)
     return ending
 
 

@@ -6,8 +6,10 @@ from collections import Counter
 
 import pytest
 
+from agent import batch_async, resume_batch_async
 from agent.jsonl import read_lines
 from agent.llm.ledger import Ledger
+from sandbox.patching import touched
 from tests.e2e.killing import forking
 from tests.e2e.playing import seed_of, serving
 from tests.e2e.splits import PRICE, Crowd, make_clone, make_split, write_rows
@@ -299,3 +301,83 @@ def test_ctrl_c(batch, runoff, wait_until):
     code, _, err = runoff("resume", batch.name)
     assert (code, set(batch.predictions())) == (0, set(batch.ids())), err
     assert not held & set(batch.player.asked[asked:])
+
+
+def test_predictions_are_cleaned(batch):
+    batch.player.messy = {0: ["reproduce.py", "tests/test_more.py"], 1: [None, "tests/test_more.py"]}
+    code, out, err = batch.start("--instances", "0:3")
+    assert (code, "2 of 3 instances have a patch" in out) == (0, True), err
+    first, second, third = batch.ids()[:3]
+    patches = {name: row["model_patch"] for name, row in batch.predictions().items()}
+    assert [path for _, path in touched(patches[first])] == ["texttools/slug.py"]
+    result = json.loads((batch.run / first / "result.json").read_text())
+    assert result["removed"] == {"reproduce.py": "scratch file", "tests/test_more.py": "test"}
+    assert "reproduce.py" in (batch.run / first / "patch.diff").read_text(), "the patch itself is left alone"
+    assert batch.unresolved() == {second: {"cause": "model", "reason": "the patch holds nothing but 1 test"}}
+    assert json.loads((batch.run / third / "result.json").read_text())["removed"] == {}
+    code, _, err = batch.start("--instances", "0:3", "--no-clean-predictions", "--run", "as-it-is")
+    assert code == 0, err
+    batch.run = batch.run.with_name("as-it-is")
+    assert set(batch.predictions()) == set(batch.ids()[:3])
+    assert "reproduce.py" in batch.predictions()[first]["model_patch"]
+
+
+def test_samples_that_agree_stop_the_sampling(batch):
+    batch.player.agreed = True
+    several = ("--instances", "0:2", "--samples", 3, "--early-stop", 2)
+    code, _, err = batch.start(*several)
+    assert code == 0, err
+    results = [json.loads((batch.run / name / "result.json").read_text()) for name in batch.ids()[:2]]
+    assert [result["saved"] for result in results] == [1, 1]
+    assert [len(list((batch.run / name / "03_editing").iterdir())) for name in batch.ids()[:2]] == [2, 2]
+    batch.player.agreed = False
+    code, _, err = batch.start(*several, "--run", "differing")
+    assert code == 0, err
+    assert json.loads((batch.run.with_name("differing") / batch.ids()[0] / "result.json").read_text())["saved"] == 0
+    code, _, err = batch.start("--early-stop", 1, "--run", "alone")
+    assert (code, "agrees with itself" in err) == (2, True), err
+
+
+def test_an_estimate_before_anything_is_spent(batch):
+    code, out, err = batch.start("--dry-run")
+    assert code == 0, err
+    assert "6 instances, 0 rows left out" in out
+    assert "by a dry run of 6 of 6 instances" in out
+    assert not batch.player.asked
+    assert not batch.run.exists()
+    code, _, err = batch.start("--instances", "0:2", "--run", "estimated")
+    assert code == 0, err
+    assert "estimate: about" in err
+    code, out, _ = batch.start("--dry-run", "--json", "--runs", "runs")
+    told = json.loads(out)
+    assert told["earlier"]["instances"] >= 2
+    assert set(told["earlier"]["dollars"]) == {"relevance", "ranking", "testing", "editing", "selection"}
+    code, out, err = batch.fork("show", "estimated")
+    assert "2 of 2 instances have a patch" in out
+    assert "%" in next(line for line in out.splitlines() if "editing" in line)
+
+
+def test_a_copy_to_give_away(batch):
+    batch.rows[1] = {**batch.rows[1], "repo": "nobody/nowhere"}
+    code, _, err = batch.start("--instances", "0:2")
+    assert code == 0, err
+    code, _, err = batch.fork("show", batch.name, "--export", batch.folder / "given")
+    assert code == 0, err
+    given = "".join(path.read_text() for path in (batch.folder / "given").rglob("*") if path.is_file())
+    assert "no clone of nobody/nowhere" in given
+    assert str(batch.folder) not in given
+
+
+async def test_the_library(batch, tmp_path):
+    given = {"dataset": str(write_rows(tmp_path / "rows.jsonl", batch.rows)), "repos": str(batch.clones), "setup": "none"}
+    heard = []
+    done = await batch_async(
+        **given, model=batch.spec, price=PRICE, samples=2, instances="0:1", sandbox="local", runs=str(tmp_path / "runs"),
+        run="first", test_command="none", watch=heard.append,
+    )  # fmt: skip
+    assert (done.outcome.total, done.outcome.patches, done.outcome.exit_code) == (1, 1, 0)
+    assert done.spent.calls == len(batch.player.asked)
+    assert [event.instance for event in heard if event.stage == "ended"] == batch.ids()[:1]
+    again = await resume_batch_async("first", runs=tmp_path / "runs", retry="all")
+    assert again.outcome == done.outcome
+    assert len((done.run / "predictions.jsonl").read_text().splitlines()) == 1
