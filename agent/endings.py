@@ -12,10 +12,9 @@ The first two are the model's, and final unless they are asked for again. None o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from agent.llm.budget import IssueBudgetReached
 from agent.llm.errors import ContextExceeded, NoKey, RequestRefused, UnknownModel, WrongKey
@@ -69,11 +68,6 @@ class Ending:
         return {
             name: value for name, value in asdict(self).items() if name not in ("instance", "patch", "seconds", "dollars")
         }
-
-    @classmethod
-    def recorded(cls, instance: str, held: Mapping[str, Any]) -> Self:
-        """From what `record` made."""
-        return cls(instance, **{**held, "cause": Cause(held["cause"])})
 
 
 @dataclass(frozen=True, slots=True)
