@@ -34,10 +34,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from agent.llm.client import CallKey
-from sandbox.api import digest_of
 from soak_model import Seen, Temper, serve
 from soak_split import make_split
+
+from agent.llm.client import CallKey
+from sandbox.api import digest_of
 
 HERE = Path(__file__).resolve().parent
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -234,7 +235,8 @@ def look_at(process: int) -> Look | None:
 def figures(soak: Soak) -> dict[str, object]:
     """What came of it, by name."""
     plan, seen = soak.plan, soak.seen()
-    firsts = [next((each.at for each in seen if each.at >= life.began), life.ended) for life in soak.lives]
+    firsts = [next((each.at for each in seen if life.began <= each.at), life.ended) for life in soak.lives]
+    firsts = [min(first, life.ended) for first, life in zip(firsts, soak.lives, strict=True)]  # killed before its first
     wall = sum(life.ended - first for life, first in zip(soak.lives, firsts, strict=True))
     held, chain = sum(each.held for each in seen), longest_chain(seen, plan)
     ideal = max(held / plan.in_flight, chain)
@@ -250,6 +252,7 @@ def figures(soak: Soak) -> dict[str, object]:
         "requests": len(seen),
         "endings": dict(Counter(each.ending for each in seen)),
         "calls": len(good),
+        "journaled": len(soak.journals.calls),
         "mean_prompt_kb": round(statistics.mean(each.size for each in seen) / 1000, 1),
         "paid_again": paid_again(soak.lives, seen),
         "answered_twice": sum(count - 1 for count in good.values()),

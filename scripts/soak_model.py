@@ -12,15 +12,12 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TextIO
 
 from aiohttp import web
-
 from soak_split import issue_of, reply, stage_of
 
 SPREAD = 0.5

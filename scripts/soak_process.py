@@ -7,11 +7,10 @@ patch's and the script's digests; on the unpatched tree every script shows the i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-import agent.cli.compose
+from agent.cli import compose
 from agent.cli.app import main
-from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Sandbox, Script, Verdict, digest_of
+from sandbox.api import Environment, EnvironmentSpec, Execution, Patch, Script, Verdict, digest_of
 from sandbox.health import PYTHON, TREE
 
 SECONDS = 0.1
@@ -27,13 +26,11 @@ class Pretended:
     def __init__(self, workers: int) -> None:
         self._gate = asyncio.Semaphore(workers)
 
-    async def build(self, spec: EnvironmentSpec, log: Callable[[str], None] = lambda line: None) -> Environment:
+    async def build(self, spec: EnvironmentSpec, *_: object) -> Environment:
         """Nothing is built; where the tree is, is its commit."""
         return Environment(spec.base_commit, "pretended", spec.base_commit)
 
-    async def execute(
-        self, environment: Environment, script: Script, patch: Patch | None = None, limits: Limits | None = None
-    ) -> Execution:
+    async def execute(self, environment: Environment, script: Script, patch: Patch | None = None, *_: object) -> Execution:
         """As the digests will have it."""
         if script == PYTHON:
             return Execution(0, "runoff-python: 3.11.2\n", 0.0)
@@ -53,11 +50,11 @@ class Pretended:
         """Nothing is held."""
 
 
-async def choose(kind: str = "auto", workers: int = 2, log: Callable[[str], None] = lambda line: None) -> Sandbox:
+async def choose(_: object, workers: int, *__: object) -> Pretended:
     """In place of `sandbox.probe.choose`."""
     return Pretended(workers)
 
 
 if __name__ == "__main__":
-    agent.cli.compose.choose = choose  # type: ignore[assignment]  # the one thing that is not as in the command
+    vars(compose)["choose"] = choose  # the one thing that is not as in the command
     main()

@@ -86,9 +86,9 @@ def reply(stage: str, messages: list[str], turn: int, seed: int) -> str:
         case "ranking":
             return thoughts + json.dumps(sorted(set(re.findall(r"^(\S+) \(\d+ tokens\):", messages[-1], re.MULTILINE))))
         case "testing":
-            return thoughts + ("<done>" if turn > 1 and chance.random() < 0.95 else _script(path, function, chance))
+            return thoughts + ("<done>" if turn > 1 and chance.randrange(20) else _script(path, function, chance))
         case "editing":
-            return thoughts + ("<done>" if turn > 1 and chance.random() < 0.9 else _edit(path, line, chance))
+            return thoughts + ("<done>" if turn > 1 and chance.randrange(10) else _edit(path, line, chance))
         case _:
             return thoughts + (_script(path, function, chance, "script") if turn == 1 else "<choose>1</choose>")
 

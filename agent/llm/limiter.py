@@ -42,6 +42,8 @@ class Limiter:
         """Counts the decreases; a call belongs to the round in which its attempt began."""
         self.in_flight = 0
         """Slots that are held now."""
+        self.given = 0
+        """Slots that were given so far."""
 
     @property
     def limit(self) -> int:
@@ -104,7 +106,7 @@ class Limiter:
     async def take(self, *, again: bool, rank: int = 0) -> None:
         """Wait for a slot; with `again` before those who have not had one yet."""
         if self._free and not self._waiting:
-            self.in_flight += 1
+            self._count()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (not again, rank, next(self._arrivals), turn))
@@ -120,6 +122,10 @@ class Limiter:
         self.in_flight -= 1
         self._wake()
 
+    def _count(self) -> None:
+        self.in_flight += 1
+        self.given += 1
+
     @property
     def _free(self) -> bool:
         return self._hold is None and self.in_flight < self._limit
@@ -132,7 +138,7 @@ class Limiter:
         while self._waiting and self._free:
             turn = heappop(self._waiting)[-1]
             if not turn.done():
-                self.in_flight += 1
+                self._count()
                 turn.set_result(None)
 
 
