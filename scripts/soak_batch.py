@@ -74,7 +74,9 @@ class Look:
     at: float
     rss_mb: float
     descriptors: int
-    cpu: float
+    user: float
+    system: float
+    """CPU seconds, in the process's own code and in the kernel's on its behalf."""
 
 
 @dataclass(slots=True)
@@ -229,7 +231,7 @@ def look_at(process: int) -> Look | None:
     if "VmRSS" not in status:
         return None
     rss = int(status.partition("VmRSS:")[2].split()[0]) / 1024
-    return Look(time.monotonic(), rss, descriptors, (int(fields[11]) + int(fields[12])) / TICKS)
+    return Look(time.monotonic(), rss, descriptors, int(fields[11]) / TICKS, int(fields[12]) / TICKS)
 
 
 def figures(soak: Soak) -> dict[str, object]:
@@ -241,7 +243,8 @@ def figures(soak: Soak) -> dict[str, object]:
     held, chain = sum(each.held for each in seen), longest_chain(seen, plan)
     ideal = max(held / plan.in_flight, chain)
     good = Counter((each.issue, each.seed) for each in seen if each.ending == "good")
-    cpu = sum(cpu_between(life, first) for life, first in zip(soak.lives, firsts, strict=True))
+    spent = [cpu_between(life, first) for life, first in zip(soak.lives, firsts, strict=True)]
+    user, system = (1000 * sum(seconds) / sum(good.values()) for seconds in zip(*spent, strict=True))
     predictions = (soak.run / "predictions.jsonl").read_text().splitlines()
     unresolved = json.loads((soak.run / "unresolved.json").read_text())
     return {
@@ -261,7 +264,8 @@ def figures(soak: Soak) -> dict[str, object]:
         "ideal_seconds": round(ideal, 1),
         "chain_seconds": round(chain, 1),
         "wall_over_ideal": round(wall / ideal, 3),
-        "cpu_ms_a_call": round(1000 * cpu / sum(good.values()), 2),
+        "cpu_ms_a_call": round(user + system, 2),
+        "of_it_in_kernel": round(system, 2),
         "start_seconds": round(statistics.mean(f - life.began for life, f in zip(soak.lives, firsts, strict=True)), 2),
         **memory(soak.lives),
         **size_of(soak.run),
@@ -314,12 +318,13 @@ def instance_names(plan: Plan) -> dict[int, str]:
     return {number: f"{OWNERS[number % len(OWNERS)]}__tables-{number}" for number in range(plan.instances)}
 
 
-def cpu_between(life: Life, first: float) -> float:
-    """CPU seconds of a process from its first request to the last look at it."""
+def cpu_between(life: Life, first: float) -> tuple[float, float]:
+    """CPU seconds (user, system) of a process from its first request to the last look at it."""
     if not life.looks:
-        return 0.0
-    before = [look.cpu for look in life.looks if look.at <= first]
-    return life.looks[-1].cpu - (before[-1] if before else 0.0)
+        return 0.0, 0.0
+    before = [look for look in life.looks if look.at <= first]
+    user, system = (before[-1].user, before[-1].system) if before else (0.0, 0.0)
+    return life.looks[-1].user - user, life.looks[-1].system - system
 
 
 def memory(lives: Sequence[Life]) -> dict[str, object]:
