@@ -353,8 +353,8 @@ class Run:
             if not (self.path / "unresolved.json").exists():  # the last file of a run
                 raise
 
-    def write_predictions(self, model: str) -> None:
-        """predictions.jsonl and unresolved.json, from the instances' results."""
+    def write_predictions(self, model: str) -> dict[str, dict[str, str]]:
+        """predictions.jsonl and unresolved.json, from the instances' results. What unresolved.json holds."""
         predictions: list[str] = []
         missing: dict[str, dict[str, str]] = {}
         for row in self.manifest().get("left_out", []):
@@ -368,6 +368,7 @@ class Run:
                 predictions.append(line)
         _write_if_new(self.path / "predictions.jsonl", "".join(predictions))
         _write_if_new(self.path / "unresolved.json", _json(missing))
+        return missing
 
 
 def _who(owner: Path) -> str:

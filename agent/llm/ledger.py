@@ -255,8 +255,9 @@ class Ledger:
     def _end(self, call: Call) -> None:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
-        self._ended[call.stage, call.model] += call.totals()
-        self._of_instances[call.instance] += call.totals()
+        totals = call.totals()
+        self._ended[call.stage, call.model] += totals
+        self._of_instances[call.instance] += totals
         if call.unsure:
             self._unsure[call.number] = call
 
