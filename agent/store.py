@@ -28,7 +28,7 @@ from typing import Any
 
 import filelock
 
-from agent.jsonl import sync_folder
+from agent.jsonl import DamagedFile, sync_folder
 from agent.llm.messages import Request
 from agent.predictions import prediction, unresolved
 from agent.redaction import MARK, of_process
@@ -99,10 +99,10 @@ def read_json(path: Path, *names: str) -> dict[str, Any]:
     except OSError as error:
         raise StoreError(f"cannot read: {error.strerror}", where=str(path), hint=hint) from error
     except ValueError as error:
-        raise StoreError(f"damaged: {error}", where=str(path), hint=hint) from error
+        raise DamagedFile(f"damaged: {error}", where=str(path), hint=hint) from error
     missing = [name for name in names if name not in held] if isinstance(held, dict) else ["an object"]
     if missing:
-        raise StoreError(f"damaged: {', '.join(missing)} is missing", where=str(path), hint=hint)
+        raise DamagedFile(f"damaged: {', '.join(missing)} is missing", where=str(path), hint=hint)
     return dict(held)
 
 

@@ -105,6 +105,12 @@ class BatchSession(Session):
         manifest = {**manifest_of(settings, specs, prices), "order": order, "left_out": split.left_out()}
         rows = {instance.id: row_json(instance) for instance in split.instances}
         self._hold(self.run, manifest, rows, ROW)
+        if (self.run.path / "manifest.json").exists() and self.run.order() != order:
+            raise InputError(
+                "the run exists with other instances, or in another order",
+                where=str(self.run.path),
+                hint=f"runoff resume {self.run.name}, or choose another --run",
+            )
         named_models = named(settings, specs)
         told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
         self._watch(note(told.in_a_line(settings.budget)))

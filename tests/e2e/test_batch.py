@@ -249,6 +249,48 @@ def test_a_full_disk_stops_the_run(batch, require_service):
         assert (code, "6 of 6" in out, len(batch.player.asked)) == (0, True, asked), err
 
 
+def test_a_damaged_file_is_one_instances_affair(batch):
+    batch.player.down_after = 40
+    code, _, err = batch.start("--retries", 1)
+    assert code == 4, err
+    batch.player.down_after = None
+    journal = next(iter(sorted(batch.run.glob("*/01_context/relevance.jsonl"))))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], b"{ half\n", *lines[1:]]))
+    hurt = journal.parts[-3]
+    for _ in range(2):
+        code, _, err = batch.resume()
+        assert (code, batch.causes()) == (4, {hurt: "infrastructure"}), err
+    failure = json.loads((batch.run / hurt / "failure.json").read_text())
+    assert "line 2 of a journal is damaged" in failure["reason"]
+    assert failure["hint"] == f"sed -i.damaged '2d' '{journal.relative_to(batch.folder)}', then: runoff resume {batch.name}"
+    journal.write_bytes(b"".join(lines))
+    code, _, err = batch.resume()
+    assert (code, batch.unresolved()) == (0, {}), err
+
+
+def test_a_fault_of_runoff_is_told_and_not_tried_again_unasked(batch):
+    """Here: a field in an instance's file that nobody expects."""
+    batch.player.down_after = 12
+    code, _, err = batch.start("--retries", 1)
+    assert code == 4, err
+    batch.player.down_after = None
+    odd = batch.run / batch.ids()[1] / "instance.json"
+    odd.write_text(json.dumps({**json.loads(odd.read_text()), "colour": "red"}))
+    code, _, err = batch.resume()
+    assert (code, batch.causes(), "Traceback" in err) == (0, {batch.ids()[1]: "infrastructure"}, False), err
+    failure = json.loads(odd.with_name("failure.json").read_text())
+    assert failure["reason"].startswith("unexpected TypeError")
+    assert "Traceback" in failure["error"]
+    code, _, err = batch.resume()
+    assert "nothing is left to do" in err
+    held = json.loads(odd.read_text())
+    del held["colour"]
+    odd.write_text(json.dumps(held))
+    code, _, err = batch.resume("--retry", "infrastructure")
+    assert (code, batch.unresolved()) == (0, {}), err
+
+
 def test_those_that_began_first_end_first(batch):
     """With a narrow way to the model, the first instance is done before the last has its tests."""
     batch.player.seconds = 0.02
