@@ -23,7 +23,7 @@ import docker.errors
 import requests
 
 from sandbox import disk, leftovers, owners
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, SandboxLost
 from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
 
 RUN_LABEL = "runoff.run"
@@ -43,6 +43,10 @@ LAUNCH = (
 ANSWER_BYTES = 64 << 20
 REMOVAL_SECONDS = 5.0
 """How long the removal of a run's containers may take on a busy machine."""
+ANSWER_SECONDS = 10
+"""How long an engine may take to say its version before it counts as away."""
+STOP_SIGNAL = "SIGKILL"
+"""What an engine that stops ends our containers with: their first process takes no other hint, and it would wait 10 s."""
 FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
@@ -77,6 +81,7 @@ class Engine:
         """Bytes that builds leave free on the engine's disk; None for what RUNOFF_KEEP_FREE says."""
         self._local = threading.local()
         self._clients: list[docker.DockerClient] = []
+        self._owed: set[str] = set()
 
     @property
     def client(self) -> docker.DockerClient:
@@ -107,8 +112,18 @@ class Engine:
         while self._clients:
             self._clients.pop().close()
 
+    def answers(self) -> bool:
+        """Whether the engine answers now; asked on a new connection."""
+        try:
+            docker.from_env(timeout=ANSWER_SECONDS).close()  # making a client asks for the version
+        except FAULTS:
+            return False
+        return True
+
     def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
-        """A container that will start the runner; not started."""
+        """A container that will start the runner; not started. It gets a name of its own, which `stop` is told."""
+        self.settle()
+        stop.name = f"runoff-{uuid4().hex[:12]}"
         with faults("the container could not be created"):
             return self.client.containers.create(
                 image,
@@ -119,6 +134,7 @@ class Engine:
                 hostname=HOST_NAME,
                 user="0:0",
                 working_dir="/",
+                stop_signal=STOP_SIGNAL,
                 log_config=docker.types.LogConfig(type="json-file"),
                 use_config_proxy=False,  # the user's proxies would become part of the image
                 **settings,
@@ -161,20 +177,31 @@ class Engine:
 
     def written_mb(self, name: str) -> float:
         """Mebibytes in the container's own layer; zero once it is gone."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             listed = self.client.api.containers(all=True, filters={"name": f"^/{name}$"}, size=True)
             return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
         return 0.0
 
     def signal(self, name: str, signal: str) -> None:
         """Send the runner a signal; a container that is gone is none's concern."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             self.client.api.kill(name, signal)
 
     def remove(self, name: str) -> None:
-        """Remove a container with force, running or not; one that is gone is as good as removed."""
-        with contextlib.suppress(*FAULTS):
+        """Remove a container with force, running or not. If the engine is away or refuses, `settle` does it later."""
+        try:
             self.client.api.remove_container(name, force=True, v=True)
+        except docker.errors.NotFound:
+            self._owed.discard(name)
+        except (*FAULTS, SandboxError):
+            self._owed.add(name)
+        else:
+            self._owed.discard(name)
+
+    def settle(self) -> None:
+        """Remove the containers that could not be removed when it was their time."""
+        for name in list(self._owed):
+            self.remove(name)
 
     def prune(self) -> None:
         """Remove what runs that were killed left, as far as it is certain that they were."""
@@ -188,7 +215,7 @@ class Engine:
 
     def remove_all(self) -> int:
         """Remove every container of this run and wait until they are gone; how many there were at first."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             first = listed = self._listed()
             deadline = time.monotonic() + REMOVAL_SECONDS
             while listed and time.monotonic() < deadline:
@@ -220,12 +247,12 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 @contextlib.contextmanager
 def faults(what: str) -> Iterator[None]:
-    """Turn the engine's exceptions into SandboxError."""
+    """Turn the engine's exceptions into SandboxLost."""
     try:
         yield
     except FAULTS as error:
         explanation = getattr(error, "explanation", None) or str(error)
-        raise SandboxError(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
+        raise SandboxLost(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
 
 
 def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> dict[str, Any]:  # noqa: S108  in the container

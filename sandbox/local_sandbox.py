@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from sandbox import cgroups, patching, seccomp
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, SandboxLost
 from sandbox.jobs import (
     HOST_NAME,
     INODES_PER_MB,
@@ -37,6 +38,9 @@ from sandbox.threads import DaemonThreads
 T = TypeVar("T")
 LAUNCHER = Path(__file__).with_name("namespaces.py")
 GRACE_SECONDS = 60.0
+TRIES = 4
+"""How often an execution is tried whose runner is killed."""
+BUILD_TRIES = 2
 HINT = "runoff doctor"
 
 
@@ -105,7 +109,7 @@ class LocalSandbox:
             loop.call_soon_threadsafe(log, line)
 
         builder = Builder(self._uid, tell, lambda plan, seconds: self._launch(stop, plan, None, seconds))
-        return await self._call(stop, lambda: builder.build(spec))
+        return await self._call(stop, lambda: again(lambda: builder.build(spec), BUILD_TRIES))
 
     async def execute(
         self,
@@ -154,6 +158,11 @@ class LocalSandbox:
             del self._stops[id(stop)]
 
     def _execute(
+        self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
+    ) -> Execution:
+        return again(lambda: self._execute_once(stop, environment, script, patch, limits), TRIES)
+
+    def _execute_once(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
         built = read_built(Path(environment.location))
@@ -251,4 +260,17 @@ class LocalSandbox:
             return ended_by("memory", time.monotonic() - started)
         if not stop.wanted:
             raise SandboxError("the execution was interrupted", where="local", hint="runoff resume RUN")
+        if not answer and process.returncode in (
+            -signal.SIGKILL,
+            128 + signal.SIGKILL,
+        ):  # the launcher, or the runner below it
+            raise SandboxLost("the runner was killed from outside", where="local", hint="runoff resume RUN")
         return execution_of(answer, said.decode("utf-8", "replace"), "local")
+
+
+def again(body: Callable[[], T], tries: int) -> T:
+    """The body, as often as its runner is killed, and at most so often."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(SandboxLost):
+            return body()
+    return body()

@@ -75,7 +75,7 @@ async def _choose_docker(workers: int, log: Callable[[str], None]) -> Sandbox:
         sandbox: DockerSandbox = FastDockerSandbox(workers, log)
         log(f"sandbox {sandbox.describe()}")
     else:
-        sandbox = DockerSandbox(workers)
+        sandbox = DockerSandbox(workers, log)
         log(f"sandbox {sandbox.describe()} ({fast.subject}: {fast.words})")
     return sandbox
 
