@@ -21,6 +21,7 @@ from uuid import uuid4
 import docker
 import docker.errors
 import requests
+from docker.transport import UnixHTTPAdapter
 
 from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError, SandboxLost
@@ -43,6 +44,9 @@ LAUNCH = (
 ANSWER_BYTES = 64 << 20
 REMOVAL_SECONDS = 5.0
 """How long the removal of a run's containers may take on a busy machine."""
+CALL_SECONDS = 120
+CONNECTIONS = 2
+"""Kept open by each thread's client."""
 ANSWER_SECONDS = 10
 """How long an engine may take to say its version before it counts as away."""
 STOP_SIGNAL = "SIGKILL"
@@ -89,7 +93,8 @@ class Engine:
         client = getattr(self._local, "client", None)
         if client is None:
             with faults("the Docker engine does not answer"):
-                client = docker.from_env(timeout=120)
+                client = docker.from_env(timeout=CALL_SECONDS)
+            keep_few_connections(client)
             self._local.client = client
             self._clients.append(client)
         return client
@@ -229,6 +234,15 @@ class Engine:
     def _listed(self) -> list[str]:
         filters = {"label": f"{RUN_LABEL}={self.run}"}
         return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
+
+
+def keep_few_connections(client: docker.DockerClient) -> None:
+    """On a Unix socket a client keeps one connection for each URL, up to 25, and every container has URLs of its own."""
+    adapter: Any = client.api.get_adapter(client.api.base_url)
+    if isinstance(adapter, UnixHTTPAdapter):
+        few = UnixHTTPAdapter(f"http+unix://{adapter.socket_path}", CALL_SECONDS, pool_connections=CONNECTIONS)
+        client.api.mount("http+docker://", few)
+        adapter.close()
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

@@ -3,10 +3,10 @@
 usage: python scripts/soak_sandbox.py [--executions 2000] [--backend fast|portable|local] [--engine private|current] [--json]
 
 Scripts of all kinds (they pass, show the issue, crash, pollute, flood, leave daemons, run out of time or memory) run on
-several patches; the verdict and the limit of each are known. Meanwhile a saboteur kills, removes, stops and pauses whatever carries
-them out, and stops and kills the engine: one of the script's own, so this needs root. Afterwards nothing may be wrong or
-lost, no container, process, mount, control group or file may be left, and memory, descriptors and threads of this process
-must be what they were after the first fifth. The exit status is 1 if any of that does not hold.
+several patches; the verdict and the limit of each are known. Meanwhile a saboteur kills, removes, stops and pauses whatever
+carries them out, and stops and kills the engine: one of the script's own, so this needs root. Afterwards nothing may be
+wrong or lost, no container, process, mount, control group or file may be left, and memory, descriptors and threads of this
+process must be what they were after the first fifth. The exit status is 1 if any of that does not hold.
 """
 
 from __future__ import annotations
