@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import tarfile
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 import docker
+import docker.constants
 import docker.errors
 import requests
 from docker.transport import UnixHTTPAdapter
@@ -90,6 +92,8 @@ class Engine:
     @property
     def client(self) -> docker.DockerClient:
         """The client of the calling thread. Raises SandboxError if the engine does not answer."""
+        if reason := refusal():
+            raise SandboxLost(f"the Docker engine does not answer: {reason}", where="Docker engine", hint=HINT)
         client = getattr(self._local, "client", None)
         if client is None:
             with faults("the Docker engine does not answer"):
@@ -119,6 +123,8 @@ class Engine:
 
     def answers(self) -> bool:
         """Whether the engine answers now; asked on a new connection."""
+        if refusal():
+            return False
         try:
             docker.from_env(timeout=ANSWER_SECONDS).close()  # making a client asks for the version
         except FAULTS:
@@ -234,6 +240,27 @@ class Engine:
     def _listed(self) -> list[str]:
         filters = {"label": f"{RUN_LABEL}={self.run}"}
         return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
+
+
+def address() -> str:
+    """Where the engine is, as DOCKER_HOST says, or else the default."""
+    return os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
+
+
+def refusal() -> str:
+    """Why the engine's socket cannot be opened; empty if it can, or is no Unix socket.
+
+    Asked before the library is: it lets go of a socket that it could not connect without closing it.
+    """
+    if not address().startswith("unix://"):
+        return ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(ANSWER_SECONDS)
+            probe.connect(address().removeprefix("unix://"))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def keep_few_connections(client: docker.DockerClient) -> None:

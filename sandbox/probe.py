@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 import docker
-import docker.constants
 import docker.errors
 import requests
 
@@ -17,6 +14,7 @@ from sandbox import images
 from sandbox.api import Sandbox
 from sandbox.docker_fast import NOTHING_TO_TRY, FastDockerSandbox, Untried
 from sandbox.docker_sandbox import DockerSandbox
+from sandbox.engine import address, refusal
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
 from sandbox.threads import DaemonThreads
@@ -130,9 +128,8 @@ async def _on_a_thread(ask: Callable[[], Finding]) -> Finding:
 
 
 def _engine() -> Finding:
-    host = os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
-    if refusal := _refusal(host):
-        return Finding("docker", works=False, words=f"no engine answers at {host}: {refusal}", hint=HINT)
+    if reason := refusal():
+        return Finding("docker", works=False, words=f"no engine answers at {address()}: {reason}", hint=HINT)
     try:
         client = docker.from_env(timeout=ENGINE_SECONDS)
         try:
@@ -145,19 +142,6 @@ def _engine() -> Finding:
     if version.get("Os") not in (None, "linux"):
         return Finding("docker", works=False, words=f"the engine runs {system} containers, not Linux ones")
     return Finding("docker", works=True, words=f"engine {version.get('Version', '?')} on {system} answers")
-
-
-def _refusal(host: str) -> str:
-    """Why the engine's socket cannot be opened; empty if it can, or is not a Unix socket."""
-    if not host.startswith("unix://"):
-        return ""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.settimeout(ENGINE_SECONDS)
-            probe.connect(host.removeprefix("unix://"))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 def _base_image() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +20,11 @@ from sandbox.errors import SandboxError
 from sandbox.images import BASE
 from tests.private_engine import PrivateEngine, private_engine
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("private_engine")]
+pytestmark = [
+    *(pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("private_engine")),
+    # The docker library leaves it to the garbage collector to close a socket whose engine is gone.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
 ISSUE = "raise SystemExit(2)"
 SANDBOXES = {"fast": FastDockerSandbox, "portable": DockerSandbox}
 
@@ -43,6 +48,7 @@ def engine(running_engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> It
     yield running_engine
     if not running_engine.answers():
         running_engine.start()
+    gc.collect()  # now, and not in a test that knows nothing of it
     assert running_engine.docker("ps", "-aq").stdout == ""
     assert [each for each in running_engine.mounts() if "overlay2" in each] == []
 
