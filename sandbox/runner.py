@@ -106,11 +106,9 @@ class Watch:
         return self.memory() or self.processes() or self.disk()
 
     def memory(self) -> Optional[str]:
-        if (counter(*OOM_KILLS) or 0) > self.before[0]:
-            return "memory"
-        if self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]:
-            return "memory"
-        return None
+        killed = (counter(*OOM_KILLS) or 0) > self.before[0]
+        over = self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]
+        return "memory" if killed or over else None
 
     def processes(self) -> Optional[str]:
         refused = counter(*FORKS_REFUSED)

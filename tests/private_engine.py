@@ -1,7 +1,8 @@
 """A Docker engine of one's own, beside the machine's: to be stopped, killed and started again without harm to anybody.
 
-It needs root and the engine's package (`scripts/docker-engine`). It keeps everything in a temporary folder, has containers
-without network only, and ends with the process that started it.
+It needs root and the engine's package (`scripts/docker-engine`). It keeps everything in a temporary folder and in a network
+namespace of its own, and ends with the process that started it. The namespace matters: an engine takes the bridge docker0
+for its own, and one that is told to have none removes it from under the machine's engine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-GUARD = 'dockerd "$@" & pid=$!; cat > /dev/null; kill $pid 2> /dev/null; wait $pid'
+GUARD = 'unshare --net dockerd "$@" & pid=$!; cat > /dev/null; kill $pid 2> /dev/null; wait $pid'
 """The engine gets a SIGTERM as soon as nobody holds the other end of standard input any more."""
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -54,7 +55,6 @@ class PrivateEngine:
             "exec-root": self.place / "exec",
             "pidfile": self.place / "pid",
             "host": self.host,
-            "bridge": "none",
             "iptables": "false",
             "ip-masq": "false",
             "exec-opt": "native.cgroupdriver=cgroupfs",

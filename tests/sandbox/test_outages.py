@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,16 +34,18 @@ SANDBOXES = {"fast": FastDockerSandbox, "portable": DockerSandbox}
 def running_engine(require_docker: None, require_service: Callable[[object, str], None]) -> Iterator[PrivateEngine]:
     """Started once, with the base image."""
     require_service(os.geteuid() == 0 and shutil.which("dockerd"), "a private engine needs root: sudo scripts/docker-engine")
+    bridge = Path("/sys/class/net/docker0")
+    number = (bridge / "ifindex").read_text() if bridge.exists() else ""
     with private_engine() as engine:
         engine.copy(BASE)
         yield engine
+    assert not number or (bridge / "ifindex").read_text() == number, "the machine's own engine keeps its bridge"
 
 
 @pytest.fixture
 def engine(running_engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateEngine]:
     """The one that this process uses for a while; nothing may be left in it."""
     monkeypatch.setenv("DOCKER_HOST", running_engine.host)
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # there is no bridge: builds share the host's network then
     if not running_engine.answers():
         running_engine.start()
     yield running_engine
