@@ -37,8 +37,8 @@ def test_fast_path_under_kills_and_restarts_of_the_engine(
 
 @pytest.mark.docker
 def test_portable_path_under_kills(require_docker: None) -> None:
-    figures = soak("--executions", "24", "--every", "5", "--backend", "portable", "--engine", "current")
-    assert (figures["executions"], figures["wrong"], figures["lost"], figures["left"]) == (24, 0, 0, {})
+    figures = soak("--executions", "30", "--every", "5", "--backend", "portable", "--engine", "current")
+    assert (figures["executions"], figures["wrong"], figures["lost"], figures["left"]) == (30, 0, 0, {})
     assert figures["blows"] >= 2
 
 
