@@ -276,6 +276,9 @@ async def soak(options: argparse.Namespace, place: Path, engine: PrivateEngine |
     finally:
         seconds = time.monotonic() - started
         await sandbox.close()
+        if options.backend != "local" and engine is None:
+            remove = ["docker", "rmi", environment.location]
+            await asyncio.to_thread(subprocess.run, remove, check=False, capture_output=True)
     left = await what_is_left(before, engine, options.backend, token)
     return figures(progress, seconds, left, engine_kb(engine) - size)
 
