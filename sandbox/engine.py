@@ -24,7 +24,7 @@ import requests
 
 from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
+from sandbox.jobs import HOST_NAME, RUNNER
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
@@ -166,6 +166,12 @@ class Engine:
             return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
         return 0.0
 
+    def written_files(self, name: str) -> int:
+        """Files and directories that the container has made, changed or removed in its own layer; zero once it is gone."""
+        with contextlib.suppress(*FAULTS):
+            return len(self.client.api.diff(name) or [])
+        return 0
+
     def signal(self, name: str, signal: str) -> None:
         """Send the runner a signal; a container that is gone is none's concern."""
         with contextlib.suppress(*FAULTS):
@@ -228,13 +234,10 @@ def faults(what: str) -> Iterator[None]:
         raise SandboxError(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
 
 
-def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> dict[str, Any]:  # noqa: S108  in the container
+def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int, inodes: int) -> dict[str, Any]:  # noqa: S108  in the container
     """Settings that take privileges away, and bound what is written to memory-backed file systems."""
     return {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "tmpfs": {
-            name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev"
-            for name in names
-        },
+        "tmpfs": dict.fromkeys(names, f"size={disk_mb}m,nr_inodes={inodes},mode=1777,exec,nosuid,nodev"),
     }

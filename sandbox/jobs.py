@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,6 @@ from sandbox.errors import SandboxError
 RUNNER = Path(__file__).with_name("runner.py")
 HOME = "/tmp/home"  # noqa: S108  inside the sandbox, where /tmp is private
 HOST_NAME = "testbed"
-INODES_PER_MB = 256
-"""Files that may be made for each mebibyte of the disk limit."""
 SCRIPT_DIRECTORY = "/script"
 VENV = "/opt/env"
 """Where the environment's virtual environment is; fixed, since shebangs and editable installs are absolute."""
@@ -89,6 +88,11 @@ def ended_by(limit: Limit, seconds: float) -> Execution:
         oom=limit == "memory",
         limit=limit,
     )
+
+
+def naming_the_limit(execution: Execution, limits: Limits) -> Execution:
+    """The execution, with what the limit that ended it was set to."""
+    return replace(execution, allowed=limits.of(execution.limit)) if execution.limit else execution
 
 
 def refused(reason: str) -> Execution:

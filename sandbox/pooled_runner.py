@@ -129,7 +129,7 @@ def answer(plan: Plan, layers: Layers, conversation: Conversation) -> Dict[str, 
     if found is None:
         place = layers.place()
         result = isolated(dict(plan, upper=place, layer_only=True), conversation)
-        if "fault" in result or "lost" in result:
+        if "fault" in result or "lost" in result or result["limit"]:  # half a patch is none
             layers.drop(place)
             return result
         if result["apply_error"] and layers.full(
