@@ -44,8 +44,8 @@ class DockerSandbox:
     def describe(self) -> str:
         """What this backend promises, in words."""
         return (
-            "docker (portable): a new container an execution; no network, no capabilities, memory and processes bounded by the "
-            "engine, what is written to the tree watched every two seconds rather than bounded"
+            "docker (portable): a new container an execution; no network, no capabilities, memory and processes bounded by "
+            "the engine, what is written to the tree watched every two seconds rather than bounded"
         )
 
     async def build(self, spec: EnvironmentSpec, log: Callable[[str], None] = lambda line: None) -> Environment:

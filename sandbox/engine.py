@@ -24,7 +24,7 @@ import requests
 
 from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, RUNNER
+from sandbox.jobs import HOST_NAME, RUNNER_MODULES, START_RUNNER, source
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
@@ -38,7 +38,7 @@ KILLED = 137
 LAUNCH = (
     f"for python in {' '.join(INTERPRETERS)}; do "
     'command -v "$python" > /dev/null 2>&1 && '
-    f'exec "$python" -I -S -B {PLACE}/runner.py {PLACE}/job.json; done; exit {NO_PYTHON}'
+    f'exec "$python" -I -S -B -c "{START_RUNNER}" {PLACE}/job.json; done; exit {NO_PYTHON}'
 )
 ANSWER_BYTES = 64 << 20
 REMOVAL_SECONDS = 5.0
@@ -126,7 +126,8 @@ class Engine:
 
     def put(self, container: Any, job: Mapping[str, Any]) -> None:
         """Put the runner and its job into the container."""
-        files = {"runner.py": RUNNER.read_bytes(), "job.json": json.dumps(job).encode()}
+        files = {f"sandbox/{name}.py": source(name).encode() for name in RUNNER_MODULES}
+        files["job.json"] = json.dumps(job).encode()
         with faults("files could not be put into the container"):
             container.put_archive("/", archive(files))
 
@@ -214,9 +215,10 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     """A tar with the files in a directory of root's own."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        directory = tarfile.TarInfo(PLACE.lstrip("/"))
-        directory.type, directory.mode = tarfile.DIRTYPE, 0o700
-        tar.addfile(directory)
+        for place in ("", *sorted({f"/{parent}" for name in files if (parent := name.rpartition("/")[0])})):
+            directory = tarfile.TarInfo(f"{PLACE.lstrip('/')}{place}")
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(directory)
         for name, content in files.items():
             entry = tarfile.TarInfo(f"{PLACE.lstrip('/')}/{name}")
             entry.size, entry.mode = len(content), 0o400

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox import cgroups, patching, seccomp
+from sandbox import cgroups, jobs, patching, seccomp
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
 from sandbox.errors import SandboxError
 from sandbox.jobs import (
     HOST_NAME,
-    RUNNER,
+    RUNNER_MODULES,
+    START_RUNNER,
     SYSTEM_PATH,
     VENV,
     ended_by,
@@ -28,6 +29,7 @@ from sandbox.jobs import (
     job_of,
     naming_the_limit,
     refused,
+    source,
     variables,
 )
 from sandbox.local_build import Builder, Built, interpreter, read_built
@@ -35,7 +37,6 @@ from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
 
 T = TypeVar("T")
-LAUNCHER = Path(__file__).with_name("namespaces.py")
 GRACE_SECONDS = 60.0
 HINT = "runoff doctor"
 
@@ -234,14 +235,15 @@ class LocalSandbox:
             common = {
                 "stage": stage,
                 "uid": self._uid,
-                "runner": str(RUNNER),
+                "modules": {name: source(name) for name in RUNNER_MODULES},
+                "start": START_RUNNER,
                 "host_name": HOST_NAME,
                 "path": SYSTEM_PATH,
                 "filter": seccomp.program().hex(),
             }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
             started = time.monotonic()
-            process = stop.start([sys.executable, "-I", "-S", str(LAUNCHER)])
+            process = stop.start([sys.executable, "-I", "-S", str(jobs.SOURCES / "namespaces.py")])
             with process:
                 try:
                     answer, said = process.communicate(json.dumps(whole).encode(), timeout=seconds)

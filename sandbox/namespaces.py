@@ -238,8 +238,10 @@ def copy_tree(plan: Plan, stage: str, lower: str, target: str) -> None:
 
 def put_runner(plan: Plan, directory: str) -> None:
     """The runner and its job, read-only once the root is."""
-    os.mkdir(directory)
-    shutil.copyfile(plan["runner"], f"{directory}/runner.py")
+    os.makedirs(f"{directory}/sandbox")
+    for name, text in plan["modules"].items():
+        with open(f"{directory}/sandbox/{name}.py", "w", encoding="utf-8") as file:
+            file.write(text)
     with open(f"{directory}/job.json", "w", encoding="utf-8") as file:
         json.dump(plan["job"], file)
 
@@ -322,7 +324,7 @@ def become_runner(plan: Plan) -> None:
     confine(plan)
     nothing = os.open("/dev/null", os.O_RDWR)
     os.dup2(nothing, 0)
-    command = [plan["python"], "-I", "-S", "-B", "/runoff/runner.py", "/runoff/job.json"]
+    command = [plan["python"], "-I", "-S", "-B", "-c", plan["start"], "/runoff/job.json"]
     os.execve(command[0], command, {"PATH": plan["path"]})
 
 

@@ -21,7 +21,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from sandbox import namespaces, runner
+from sandbox import applying, namespaces, runner
 
 Plan = Dict[str, Any]
 LAYERS = "/runoff/layers"
@@ -208,7 +208,7 @@ def become_runner(plan: Plan, writer: int) -> None:
             return
         runner.seal()
         tell(writer, put_layer(plan["job"]) if plan.get("layer_only") else runner.run(plan["job"]))
-    except runner.Fault as fault:
+    except applying.Fault as fault:
         tell(writer, {"fault": str(fault)})
     except Exception as error:
         tell(writer, {"fault": "%s: %s" % (type(error).__name__, error)})
@@ -217,7 +217,7 @@ def become_runner(plan: Plan, writer: int) -> None:
 
 
 def put_layer(job: Dict[str, Any]) -> Dict[str, Any]:
-    return dict(runner.NOTHING, apply_error=runner.apply_patch(job["patch"], job["workdir"]))
+    return dict(runner.NOTHING, apply_error=applying.apply_patch(job))
 
 
 def tell(writer: int, result: Dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
-"""Runs one job inside a sandbox, as its PID 1; all backends run this very file.
+"""Runs one job inside a sandbox, as its PID 1; all backends run this very code.
 
 It must be PID 1 of a PID namespace of its own: the kernel then shields it from the script's signals, every orphan
 becomes its child, and `kill(-1)` reaches whatever the script left behind. It makes itself undumpable, so that a script
 of the same user can neither trace it nor open its descriptors. The result is one line of JSON on its standard output,
 a descriptor that the script never gets. Only the standard library, Python 3.6 or later.
 
-    runner.py JOB.json
+As a program it takes the path of its job (JSON), and removes the folder that it came in.
 """
 
 import ctypes
@@ -21,7 +21,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-Job = Dict[str, Any]
+from sandbox.applying import Fault, Job, apply_patch, complaint
+
 POLL_SECONDS = 0.05
 REAP_SECONDS = 10.0
 CHUNK = 65536
@@ -36,13 +37,6 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 TOLD = {signal.SIGUSR1: "disk", signal.SIGUSR2: "inodes"}
 """What the portable backend, which sees more of the disk than this process, tells by a signal."""
-APPLY_SECONDS = 20.0
-"""For all ways of putting a patch on the tree together: one that takes longer is refused, as one that does not apply."""
-GIT_OPTIONS = ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false"]
-
-
-class Fault(Exception):
-    """The sandbox, not the script, is at fault."""
 
 
 class Output:
@@ -181,44 +175,6 @@ def seal() -> None:
         if libc.prctl(option, value, 0, 0, 0) != 0:
             raise Fault("prctl(%d): %s" % (option, os.strerror(ctypes.get_errno())))
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # for PID 1 the default is to ignore it
-
-
-def apply_patch(diff: str, workdir: str) -> str:
-    """Put the diff on the tree; returns why it cannot be, or an empty string."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-    environment.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
-    if os.path.isdir(os.path.join(workdir, ".git")):
-        # Named outright, so that git asks no questions about the owner of the directory.
-        environment.update(GIT_DIR=os.path.join(workdir, ".git"), GIT_WORK_TREE=workdir)
-    git = ["git"] + GIT_OPTIONS + ["apply", "--whitespace=nowarn"]
-    loose = ["patch", "-p1", "--unified", "--batch", "--forward", "--fuzz=5", "--no-backup-if-mismatch", "-r", "-"]
-    reasons = []
-    deadline = time.monotonic() + APPLY_SECONDS
-    for commands in ([git + ["-"]], [git + ["--ignore-whitespace", "-"]], [loose + ["--dry-run"], loose]):
-        if shutil.which(commands[0][0], path=environment["PATH"]) is None:
-            continue
-        for command in commands:
-            reason = complaint(command, diff, max(0.01, deadline - time.monotonic()), cwd=workdir, env=environment)
-            if reason:
-                break
-        else:
-            return ""
-        reasons.append(reason)
-    if not reasons:
-        raise Fault("neither git nor patch is installed in the environment")
-    return reasons[0]
-
-
-def complaint(command: List[str], data: str, seconds: float, **settings: Any) -> str:
-    """What a command says if it fails; an empty string if it does not."""
-    text = data.encode("utf-8", "surrogateescape")
-    pipe = subprocess.PIPE
-    try:
-        done = subprocess.run(command, input=text, stdout=pipe, stderr=subprocess.STDOUT, timeout=seconds, **settings)
-    except subprocess.TimeoutExpired:
-        return "%s takes too long" % command[0]
-    said = done.stdout.decode("utf-8", "replace").strip()[:2000]
-    return "" if done.returncode == 0 else said or "%s failed" % command[0]
 
 
 def write_script(script: Dict[str, str]) -> str:
@@ -364,7 +320,7 @@ def run(job: Job) -> Dict[str, Any]:
     """The job's result, as a dict."""
     os.makedirs(job["environment"]["HOME"], exist_ok=True)
     if job["patch"]:
-        reason = apply_patch(job["patch"], job["workdir"])
+        reason = apply_patch(job)
         if reason:
             return dict(NOTHING, apply_error=reason)
     output = Output(job["output_chars"])
@@ -392,14 +348,10 @@ def run(job: Job) -> Dict[str, Any]:
 
 
 def read_job(path: str) -> Job:
-    """The job; its file and this one go, so that neither becomes part of an image."""
+    """The job; its folder goes, with what is being run here, so that it becomes no part of an image."""
     with open(path) as file:
         job: Job = json.load(file)
-    for name in (path, os.path.abspath(__file__)):
-        try:
-            os.unlink(name)
-        except OSError:  # the local backend's root is read-only and temporary anyway
-            pass
+    shutil.rmtree(os.path.dirname(path), ignore_errors=True)  # the local backend's root is read-only, and temporary anyway
     return job
 
 
@@ -416,7 +368,3 @@ def main() -> None:
         result = {"fault": "%s: %s" % (type(error).__name__, error)}
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

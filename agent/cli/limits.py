@@ -12,7 +12,7 @@ ORDER: tuple[Limit, ...] = ("seconds", "memory", "processes", "disk", "inodes", 
 
 
 def bounded_by(settings: SolveSettings, spec: EnvironmentSpec | None) -> SolveSettings:
-    """The settings under which an environment's scripts are run: what models are told, and what the sandbox holds them to."""
+    """The settings under which an environment's scripts are run: models are told them, the sandbox holds scripts to them."""
     own = dict(spec.limits) if spec else {}
     if "seconds" in own:
         own["script_seconds"] = own.pop("seconds")

@@ -65,7 +65,7 @@ class InstallSpec(BaseModel):
     install_commands: list[str] = Field(default_factory=list)
     env: dict[str, str] = Field(default_factory=dict)
     test_command: str = ""
-    limits: SpecifiedLimits = SpecifiedLimits()
+    limits: SpecifiedLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def specified(path: str, instance: Instance, repository: Repository) -> Specifie
         spec.test_command or test,
         _python(spec),
         variables,
-        spec.limits.model_dump(exclude_none=True),
+        spec.limits.model_dump(exclude_none=True) if spec.limits else {},
         f"{evidence} in {path}",
         tuple(told),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.api import Execution, Limits, Verdict
-from tests.sandbox import hostile
+from tests.sandbox import hostile, hostile_reach
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Attack = Callable[..., Awaitable[Execution]]
@@ -29,8 +29,8 @@ def listeners() -> Iterator[dict[str, object]]:
 
 
 async def test_no_way_out(attack: Attack, listeners: dict[str, object]) -> None:
-    execution = await attack(hostile.REACH_OUT.format(**listeners), LONGER)
-    assert (execution.output.splitlines(), execution.exit_code) == (hostile.HELD_IN, 3)
+    execution = await attack(hostile_reach.REACH_OUT.format(**listeners), LONGER)
+    assert (execution.output.splitlines(), execution.exit_code) == (hostile_reach.HELD_IN, 3)
 
 
 async def test_network_that_is_opened_by_name(attack: Attack, listeners: dict[str, object]) -> None:
@@ -43,7 +43,7 @@ async def test_secrets_of_the_host(attack: Attack, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PLANTED_SECRET", secret)
     planted = tmp_path / "planted"
     planted.write_text(secret)
-    execution = await attack(hostile.LOOK_AROUND.format(secret=secret, path=str(planted)))
+    execution = await attack(hostile_reach.LOOK_AROUND.format(secret=secret, path=str(planted)))
     assert (execution.output, execution.exit_code) == ("", 3)
 
 
@@ -64,10 +64,10 @@ async def test_runner_keeps_its_limits_and_its_priority(attack: Attack) -> None:
 
 
 async def test_walk_of_proc(attack: Attack) -> None:
-    execution = await attack(hostile.WALK_PROC)
+    execution = await attack(hostile_reach.WALK_PROC)
     assert (execution.output, execution.exit_code) == ("", 3)
 
 
 async def test_calls_of_the_kernel(attack: Attack) -> None:
-    execution = await attack(hostile.BREAK_OUT)
+    execution = await attack(hostile_reach.BREAK_OUT)
     assert (execution.output, execution.exit_code) == ("", 3)

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbox import docker_worker, engine, local_sandbox, patching, runner, seccomp
+from sandbox import docker_worker, jobs, local_sandbox, patching, seccomp
 from sandbox.api import Environment, Execution, Patch, Sandbox, Script
-from tests.sandbox import hostile
+from sandbox.errors import SandboxError
+from tests.sandbox import hostile, hostile_reach
 
-SOURCES = Path(runner.__file__).parent
 LINK = Patch(
     "diff --git a/link b/link\nnew file mode 120000\n--- /dev/null\n+++ b/link\n@@ -0,0 +1 @@\n+/etc\n\\ No newline at end of file\n"
 )
@@ -32,15 +32,13 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Without:
     """Changes what runs inside all sandboxes that are made from here on: in a module's source, a text for another."""
 
     def change(module: str, text: str, instead: str) -> None:
+        sources = jobs.SOURCES
         for name in docker_worker.MODULES:
-            shutil.copyfile(SOURCES / f"{name}.py", tmp_path / f"{name}.py")
+            shutil.copyfile(sources / f"{name}.py", tmp_path / f"{name}.py")
         source = (tmp_path / f"{module}.py").read_text()
         assert source.count(text) == 1, f"{module}.py does not hold what this test takes away: {text}"
         (tmp_path / f"{module}.py").write_text(source.replace(text, instead))
-        monkeypatch.setattr(docker_worker, "__file__", str(tmp_path / "docker_worker.py"))
-        monkeypatch.setattr(engine, "RUNNER", tmp_path / "runner.py")
-        monkeypatch.setattr(local_sandbox, "RUNNER", tmp_path / "runner.py")
-        monkeypatch.setattr(local_sandbox, "LAUNCHER", tmp_path / "namespaces.py")
+        monkeypatch.setattr(jobs, "SOURCES", tmp_path)
 
     return change
 
@@ -76,15 +74,15 @@ async def test_without_the_filter_of_calls(
     sandbox: Sandbox, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seccomp, "program", lambda machine="": b"")
-    broken = await run(sandbox, environment, hostile.BREAK_OUT)
+    broken = await run(sandbox, environment, hostile_reach.BREAK_OUT)
     assert "made a namespace: user" in broken.output.splitlines()
-    text = hostile.STARVE_RUNNER.replace('"RLIMIT_CPU"', '"RLIMIT_CORE"')  # which would end the runner, and tell nothing
-    assert "lowered the runner" in (await run(sandbox, environment, text)).output.splitlines()
+    with pytest.raises(SandboxError):  # the script ends the runner, and with it the run
+        await run(sandbox, environment, hostile.STARVE_RUNNER)
 
 
 @of("docker", "fast", "local")
 async def test_of_a_runner_that_can_be_traced(sandbox: Sandbox, environment: Environment, without: Without) -> None:
-    without("runner", "(PR_SET_DUMPABLE, 0), ", "")
+    without("runner", "(PR_SET_DUMPABLE, 0)", "(PR_SET_DUMPABLE, 1)")
     broken = await run(sandbox, environment, hostile.FORGE_RESULT)
     assert "opened mem of 1" in broken.output.splitlines()
 
@@ -94,7 +92,7 @@ async def test_without_a_network_namespace(sandbox: Sandbox, environment: Enviro
     without("namespaces", '(0 if plan["network"] else CLONE_NEWNET)', "0")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        broken = await run(sandbox, environment, hostile.REACH_OUT.format(port=port, abstract="none"))
+        broken = await run(sandbox, environment, hostile_reach.REACH_OUT.format(port=port, abstract="none"))
     assert "TCP to the host's loopback" in broken.output.splitlines()
 
 
