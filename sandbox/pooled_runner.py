@@ -217,7 +217,7 @@ def become_runner(plan: Plan, writer: int) -> None:
 
 
 def put_layer(job: Dict[str, Any]) -> Dict[str, Any]:
-    return dict(runner.NOTHING, apply_error=applying.apply_patch(job))
+    return runner.put_patch(job) or dict(runner.NOTHING)
 
 
 def tell(writer: int, result: Dict[str, Any]) -> None:

@@ -316,13 +316,21 @@ def start(command: List[str], job: Job, writer: int) -> "subprocess.Popen[bytes]
     )
 
 
+def put_patch(job: Job) -> Optional[Dict[str, Any]]:
+    """The result of a job whose patch cannot be put on the tree; None once it is there."""
+    before = counter(*OOM_KILLS) or 0
+    reason = apply_patch(job)
+    if reason and (counter(*OOM_KILLS) or 0) > before:
+        return dict(NOTHING, exit_code=-int(signal.SIGKILL), limit="memory")
+    return dict(NOTHING, apply_error=reason) if reason else None
+
+
 def run(job: Job) -> Dict[str, Any]:
     """The job's result, as a dict."""
     os.makedirs(job["environment"]["HOME"], exist_ok=True)
-    if job["patch"]:
-        reason = apply_patch(job)
-        if reason:
-            return dict(NOTHING, apply_error=reason)
+    ending = put_patch(job) if job["patch"] else None
+    if ending:
+        return ending
     output = Output(job["output_chars"])
     command = command_for(job["script"], job["environment"])
     unparsed = complaint(command[:1] + ["-n", command[1]], "", 60.0) if job["script"]["language"] == "bash" else ""

@@ -71,3 +71,11 @@ async def test_gigabyte_of_output(attack: Attack) -> None:
 async def test_deep_folders(attack: Attack) -> None:
     text = "import os\nfor _ in range(1500):\n    os.mkdir('d')\n    os.chdir('d')\n" + hostile.ENDS
     assert (await attack(text)).exit_code == 3
+
+
+async def test_patch_that_takes_all_memory(attack: Attack, backend: str) -> None:
+    patch = hostile.adding({"large.txt": "\n".join(["x" * 1000] * (12_000 if backend == "local" else 40_000))})
+    limits = replace(TIGHT, memory_mb=64)
+    for _ in range(2):  # the second time it could be found as if it had been put on the tree
+        execution = await attack("raise SystemExit(0)", limits, patch=patch)
+        assert (execution.limit, execution.verdict) == ("memory", Verdict.BROKEN)

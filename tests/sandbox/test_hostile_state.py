@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.api import Execution, Limits, Patch, Verdict
+from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Sandbox, Script, Verdict
 from tests.sandbox import hostile
+from tests.sandbox.conftest import commit, git
+
+LOOK_AT_GIT = """
+import os, subprocess
+git = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True).stdout
+known = ("core.repositoryformatversion", "core.filemode", "core.bare", "core.logallrefupdates", "core.hookspath", "gc.auto")
+print([line for line in git("config", "--local", "--list").splitlines() if not line.startswith(known)])
+git("commit", "--allow-empty", "-m", "x")
+status = git("status", "--porcelain", "-uall").strip()
+print(os.path.exists("/tmp/ran"), os.path.exists("/testbed/ran"))
+print(status)
+"""
+
+
+def hostile_repository(folder: Path, command: str) -> str:
+    """A work tree whose settings, hooks and attributes all start the command; the commit."""
+    git(folder.parent, "init", "-q", str(folder))
+    found = commit(folder, "base", {"pkg/__init__.py": "", ".gitattributes": "*.txt filter=own diff=own\n", "a.txt": "a\n"})
+    for name in (
+        "core.fsmonitor",
+        "core.pager",
+        "core.editor",
+        "core.sshCommand",
+        "filter.own.clean",
+        "filter.own.smudge",
+        "diff.own.textconv",
+        "diff.external",
+        "uploadpack.packObjectsHook",
+        "alias.status",
+    ):
+        git(folder, "config", name, f"!{command}" if name.startswith("alias") else command)
+    for name in ("pre-commit", "post-checkout", "post-commit", "reference-transaction", "post-index-change"):
+        hook = folder / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\n{command} < /dev/null\n")
+        hook.chmod(0o755)
+    return found
+
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Attack = Callable[..., Awaitable[Execution]]
@@ -79,3 +119,23 @@ async def test_two_environments_share_nothing(attack: Attack, kept: Any, environ
     look = "import os; print(os.environ.get('LEFT'), os.environ['GIVEN'])"
     await attack(hostile.LEAVE_STATE)
     assert (await attack(look)).output == "None by the environment\n"
+
+
+@pytest.mark.slow
+async def test_tree_that_brings_settings_and_hooks_of_git(
+    backend: str, make_sandbox: Callable[[int], Sandbox], tmp_path: Path, remove_built: Callable[[Environment], None]
+) -> None:
+    """A downloaded work tree may come with a .git/config and hooks of a stranger's."""
+    marker = tmp_path / "ran on the host"
+    folder = tmp_path / "hostile"
+    commit = await asyncio.to_thread(hostile_repository, folder, f"touch '{marker}' /tmp/ran /testbed/ran; cat")
+    sandbox = make_sandbox(1)
+    built = await sandbox.build(EnvironmentSpec(commit, folder))
+    try:
+        patch = hostile.adding({"pkg/added.py": "ADDED = True", "added.txt": "filtered?"})
+        execution = await sandbox.execute(built, Script(LOOK_AT_GIT), patch)
+    finally:
+        await sandbox.close()
+        remove_built(built)
+    assert execution.output.splitlines() == ["[]", "False False", "?? added.txt", "?? pkg/added.py"]
+    assert not marker.exists()
