@@ -33,6 +33,8 @@ from sandbox.threads import DaemonThreads
 
 T = TypeVar("T")
 GRACE_SECONDS = 60.0
+TRIES = 3
+"""How often an execution is begun if its worker is killed meanwhile."""
 HINT = "runoff doctor"
 
 
@@ -164,7 +166,7 @@ class LocalSandbox:
         group = self._make_group(limits)
         try:
             plan = self._plan(job, built, environment, limits, group)
-            return self._launch(stop, plan, group, limits.seconds + GRACE_SECONDS)
+            return self._launch(stop, plan, group, limits.seconds + GRACE_SECONDS, TRIES)
         finally:
             if group is not None:
                 group.remove()
@@ -230,7 +232,9 @@ class LocalSandbox:
             "network": False,
         }
 
-    def _launch(self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float) -> Execution:
+    def _launch(
+        self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float, tries: int = 1
+    ) -> Execution:
         with tempfile.TemporaryDirectory(prefix="runoff-stage-") as stage:
             common = {
                 "stage": stage,
@@ -241,14 +245,15 @@ class LocalSandbox:
             }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
             started = time.monotonic()
-            answer = self._ask(stop, whole, seconds)
-        if "lost" in answer and group is not None and group.killed_for_memory():
-            return ended_by("memory", time.monotonic() - started)
-        if not stop.wanted:
-            raise interrupted()
-        if "lost" in answer:
-            raise SandboxError(f"the runner gave no answer: {answer['lost']}", where="local", hint=HINT)
-        return execution_from(answer, "local")
+            for _ in range(tries):
+                answer = self._ask(stop, whole, seconds)
+                if "lost" in answer and group is not None and group.killed_for_memory():
+                    return ended_by("memory", time.monotonic() - started)
+                if not stop.wanted:
+                    raise interrupted()
+                if "lost" not in answer:
+                    return execution_from(answer, "local")
+        raise SandboxError(f"the runner gave no answer: {answer['lost']}", where="local", hint=HINT)
 
     def _ask(self, stop: Stop, plan: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The answer of a worker; {"lost"} if it, or the runner, ended without one."""
