@@ -32,13 +32,14 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Without:
     """Changes what runs inside all sandboxes that are made from here on: in a module's source, a text for another."""
 
     def change(module: str, text: str, instead: str) -> None:
-        sources = jobs.SOURCES
+        place = tmp_path / "sandbox"
+        place.mkdir()
         for name in docker_worker.MODULES:
-            shutil.copyfile(sources / f"{name}.py", tmp_path / f"{name}.py")
-        source = (tmp_path / f"{module}.py").read_text()
+            shutil.copyfile(jobs.SOURCES / f"{name}.py", place / f"{name}.py")
+        source = (place / f"{module}.py").read_text()
         assert source.count(text) == 1, f"{module}.py does not hold what this test takes away: {text}"
-        (tmp_path / f"{module}.py").write_text(source.replace(text, instead))
-        monkeypatch.setattr(jobs, "SOURCES", tmp_path)
+        (place / f"{module}.py").write_text(source.replace(text, instead))
+        monkeypatch.setattr(jobs, "SOURCES", place)
 
     return change
 
@@ -87,7 +88,7 @@ async def test_of_a_runner_that_can_be_traced(sandbox: Sandbox, environment: Env
         broken = await run(sandbox, environment, hostile.FORGE_RESULT)
     except SandboxError:
         return  # what was forged stands where the runner's answer should
-    assert "opened descriptor 3 of 1" in broken.output.splitlines()
+    assert "opened descriptor" in broken.output
 
 
 @of("local")
