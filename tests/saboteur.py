@@ -18,7 +18,7 @@ STOPPED, PAUSED = 1.5, 6.0
 """Seconds for which a process is stopped and a container paused."""
 AWAY_SECONDS = 5.0
 ATTEMPTS = 20
-DEPTHS = {"fast": 2, "local": 1, "portable": 0}
+DEPTHS = {"fast": 2, "local": 2, "portable": 0}
 """How many generations below the first process the one is in which a script's namespaces begin."""
 
 
@@ -70,7 +70,7 @@ class Saboteur:
         return True
 
     def kill_first(self) -> bool:
-        """The first process of a container, or the launcher of the local backend."""
+        """The first process of a container, or the worker of the local backend."""
         return self._signal(self._first(), signal.SIGKILL)
 
     def kill_runner(self) -> bool:
@@ -119,7 +119,7 @@ class Saboteur:
 
     def _first(self) -> int:
         if self._backend == "local":
-            return self._pick(pid for pid in children(os.getpid()) if "namespaces.py" in command_of(pid))
+            return self._pick(pid for pid in children(os.getpid()) if " -I -S -c " in command_of(pid))
         name = self._container()
         pid = self._docker("inspect", "-f", "{{.State.Pid}}", name) if name else ""
         return int(pid) if pid.isdigit() else 0
