@@ -16,16 +16,20 @@ from uuid import uuid4
 from sandbox import patching, seccomp
 from sandbox.api import Environment, EnvironmentSpec, Execution, Limit, Limits, Patch, Script
 from sandbox.docker_build import PATH_LABEL, Builder
-from sandbox.engine import KILLED, NO_PYTHON, Ending, Engine, Stop, hardening
-from sandbox.errors import EnvironmentBuildError, SandboxError
+from sandbox.engine import KILLED, NO_PYTHON, Ending, Engine, Stop, faults, hardening
+from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxLost
 from sandbox.jobs import SYSTEM_PATH, ended_by, execution_of, job_of, naming_the_limit, refused, variables
 from sandbox.layer_watch import LayerWatch
 from sandbox.threads import DaemonThreads
+from sandbox.tries import Outages, Tries
 
 T = TypeVar("T")
 GRACE_SECONDS = 60.0
 """How much longer than its script a runner may live, for applying the patch and cleaning up."""
 SPARE_THREADS = 2
+PAUSES = (0.0, 0.2, 1.0, 3.0)
+"""Seconds before each try of an execution."""
+BUILD_PAUSES = (0.0, 1.0)
 
 
 class DockerSandbox:
@@ -33,9 +37,10 @@ class DockerSandbox:
 
     name = "docker"
 
-    def __init__(self, workers: int = 2) -> None:
-        """`workers`: executions at once. Nothing is contacted before the first use."""
+    def __init__(self, workers: int = 2, log: Callable[[str], None] = lambda line: None) -> None:
+        """`workers`: executions at once; `log` hears when the engine is away. Nothing is contacted before the first use."""
         self.engine = Engine(uuid4().hex)
+        self._outages = Outages(self.engine, log)
         self._gate = asyncio.Semaphore(workers)
         self._threads = DaemonThreads(workers + SPARE_THREADS, "runoff-docker")
         self._interrupted = False
@@ -56,7 +61,7 @@ class DockerSandbox:
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(log, line)
 
-        return await self._call(stop, lambda: Builder(self.engine, stop, tell).build(spec))
+        return await self._call(stop, lambda: self._build(stop, tell, spec))
 
     async def execute(
         self,
@@ -101,7 +106,33 @@ class DockerSandbox:
                 running.exception()  # fetched, so that it is not reported as lost
             raise
 
+    def _build(self, stop: Stop, tell: Callable[[str], None], spec: EnvironmentSpec) -> Environment:
+        """A build that is cut off is done once more."""
+        tries = Tries(self._outages, lambda: self._wanted(stop), BUILD_PAUSES)
+        self._outages.ride_out(lambda: self._wanted(stop))
+        while True:
+            try:
+                return Builder(self.engine, stop, tell).build(spec)
+            except SandboxLost as error:
+                if not tries.another(error.message):
+                    raise
+                tell(f"{error.message}; building once more")
+
     def _execute(
+        self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
+    ) -> Execution:
+        tries = Tries(self._outages, lambda: self._wanted(stop), PAUSES)
+        while True:
+            try:
+                return self._execute_once(stop, environment, script, patch, limits)
+            except SandboxLost as error:
+                if not tries.another(error.message):
+                    raise tries.spent() from error
+
+    def _wanted(self, stop: Stop) -> bool:
+        return stop.wanted and not self._interrupted
+
+    def _execute_once(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
         job = job_of(script, patch, limits, variables(self._path(environment), environment.variables))
@@ -127,7 +158,7 @@ class DockerSandbox:
         try:
             container = self.engine.create(image, stop, settings)
             self.engine.put(container, job)
-            if self._interrupted or not stop.wanted:
+            if not self._wanted(stop):
                 raise SandboxError("the execution was interrupted", where=stop.name, hint="runoff resume RUN")
             watch = LayerWatch(self.engine, stop.name, limits)
             with watch.watched():
@@ -144,13 +175,14 @@ class DockerSandbox:
         if not ending.answer and ending.oom:
             return ended_by("memory", ending.seconds)
         if not ending.answer and ending.status == KILLED:
-            raise SandboxError(
+            raise SandboxLost(
                 "the container was killed from outside", where=environment.location[:19], hint="runoff resume RUN"
             )
         return execution_of(ending.answer, ending.diagnosis, "Docker engine")
 
     def _path(self, environment: Environment) -> str:
         if environment.location not in self._paths:
-            image = self.engine.client.images.get(environment.location)
+            with faults("the environment's image cannot be looked up"):
+                image = self.engine.client.images.get(environment.location)
             self._paths[environment.location] = (image.labels or {}).get(PATH_LABEL, SYSTEM_PATH)
         return self._paths[environment.location]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 import docker
-import docker.constants
 import docker.errors
 import requests
 
@@ -17,6 +14,7 @@ from sandbox import images
 from sandbox.api import Sandbox
 from sandbox.docker_fast import NOTHING_TO_TRY, FastDockerSandbox, Untried
 from sandbox.docker_sandbox import DockerSandbox
+from sandbox.engine import address, refusal
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
 from sandbox.threads import DaemonThreads
@@ -63,7 +61,7 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
         reasons = "; ".join(f"{finding.subject}: {finding.words}" for finding in findings)
         raise SandboxUnavailable(f"no sandbox works here: {reasons}", where=kind, hint=chosen.hint or HINT)
     if kind == "portable":
-        portable = DockerSandbox(workers)
+        portable = DockerSandbox(workers, log)
         log(f"sandbox {portable.describe()} (asked for)")
         return portable
     if chosen.subject == "docker":
@@ -81,7 +79,7 @@ async def _choose_docker(workers: int, log: Callable[[str], None]) -> Sandbox:
         log(f"sandbox {fast.describe()}")
         return fast
     await fast.close()
-    sandbox = DockerSandbox(workers)
+    sandbox = DockerSandbox(workers, log)
     log(f"sandbox {sandbox.describe()} ({finding.subject}: {finding.words})")
     return sandbox
 
@@ -142,9 +140,8 @@ async def _on_a_thread(ask: Callable[[], Finding]) -> Finding:
 
 
 def _engine() -> Finding:
-    host = os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
-    if refusal := _refusal(host):
-        return Finding("docker", works=False, words=f"no engine answers at {host}: {refusal}", hint=HINT)
+    if reason := refusal():
+        return Finding("docker", works=False, words=f"no engine answers at {address()}: {reason}", hint=HINT)
     try:
         client = docker.from_env(timeout=ENGINE_SECONDS)
         try:
@@ -157,19 +154,6 @@ def _engine() -> Finding:
     if version.get("Os") not in (None, "linux"):
         return Finding("docker", works=False, words=f"the engine runs {system} containers, not Linux ones")
     return Finding("docker", works=True, words=f"engine {version.get('Version', '?')} on {system} answers")
-
-
-def _refusal(host: str) -> str:
-    """Why the engine's socket cannot be opened; empty if it can, or is not a Unix socket."""
-    if not host.startswith("unix://"):
-        return ""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.settimeout(ENGINE_SECONDS)
-            probe.connect(host.removeprefix("unix://"))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 def _base_image() -> Finding:

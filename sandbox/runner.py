@@ -26,6 +26,8 @@ from sandbox.applying import Fault, Job, apply_patch, complaint
 
 POLL_SECONDS = 0.05
 REAP_SECONDS = 10.0
+STALL_SECONDS = 1.0
+STALLS_SECONDS = 30.0
 CHUNK = 65536
 UNPARSED = 126
 """Exit code given to a bash script that does not parse: bash itself would exit 2, which only a script may say."""
@@ -81,7 +83,8 @@ class Watch:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.deadline = time.monotonic() + job["seconds"]
+        self.looked, self.spare = time.monotonic(), STALLS_SECONDS
+        self.deadline = self.looked + job["seconds"]
         self.told = None  # type: Optional[str]
         self.before = (counter(*OOM_KILLS) or 0, counter(*FORKS_REFUSED) or 0)  # a pool's container has seen other jobs
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
@@ -96,9 +99,12 @@ class Watch:
         return self.told
 
     def reached(self) -> Optional[str]:
-        if time.monotonic() > self.deadline:
-            return "seconds"
-        return self.exhausted()
+        now = time.monotonic()
+        stalled = min(now - self.looked, self.spare)
+        if stalled > STALL_SECONDS:  # a paused container or a machine that slept: the script stood still too
+            self.deadline, self.spare = self.deadline + stalled, self.spare - stalled
+        self.looked = now
+        return "seconds" if now > self.deadline else self.exhausted()
 
     def exhausted(self) -> Optional[str]:
         """The limit that is reached, time aside. Building an environment is bounded by time alone."""
@@ -107,11 +113,9 @@ class Watch:
         return self.memory() or self.processes() or self.hear() or self.disk()
 
     def memory(self) -> Optional[str]:
-        if (counter(*OOM_KILLS) or 0) > self.before[0]:
-            return "memory"
-        if self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]:
-            return "memory"
-        return None
+        killed = (counter(*OOM_KILLS) or 0) > self.before[0]
+        over = self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]
+        return "memory" if killed or over else None
 
     def processes(self) -> Optional[str]:
         refused = counter(*FORKS_REFUSED)
@@ -181,8 +185,7 @@ def write_script(script: Dict[str, str]) -> str:
     directory = script["directory"]
     os.makedirs(directory, mode=0o755, exist_ok=True)
     path = os.path.join(directory, "script." + {"python": "py", "bash": "sh"}[script["language"]])
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-    with os.fdopen(handle, "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
         file.write(script["text"].encode("utf-8", "surrogateescape"))
     os.chmod(directory, 0o555)
     return path

@@ -140,6 +140,21 @@ async def test_job_of_a_killed_one_runs_again(
     assert not alive(token)
 
 
+async def test_time_in_which_a_container_is_paused_does_not_count(
+    sandbox: FastDockerSandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    text = f"import subprocess, sys, time\nsubprocess.Popen(['sleep', '{token}'])\ntime.sleep(2)\nsys.exit(2)"
+    task = asyncio.create_task(sandbox.execute(environment, Script(text), limits=Limits(seconds=6)))
+    await begins(alive, token)
+    [container] = containers(sandbox.engine.run)
+    docker("pause", container)
+    await asyncio.sleep(7)
+    docker("unpause", container)
+    execution = await task
+    assert (execution.exit_code, execution.limit) == (2, None)
+    assert execution.seconds > 7, "it is the same execution, not another try"
+
+
 async def test_tries_are_bounded(
     sandbox: FastDockerSandbox, environment: Environment, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
