@@ -16,7 +16,7 @@ from sandbox.docker_pool import Kind, Pool, Unusable
 from sandbox.docker_sandbox import GRACE_SECONDS, DockerSandbox
 from sandbox.engine import Stop
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, SYSTEM_PATH, ended_by, execution_from, job_of, variables
+from sandbox.jobs import HOST_NAME, SYSTEM_PATH, ended_by, execution_from, job_of, variables
 
 TRIAL = """
 import os, sys
@@ -83,7 +83,7 @@ class FastDockerSandbox(DockerSandbox):
             "binds": [],
             "tmp": "",
             "disk_mb": limits.disk_mb,
-            "inodes": max(1024, limits.disk_mb * INODES_PER_MB),
+            "inodes": limits.files,
             "network": network,
             "host_name": HOST_NAME,
             "filter": seccomp.program().hex(),

@@ -14,7 +14,6 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,9 +22,9 @@ import docker
 from sandbox import seccomp
 from sandbox.engine import ANSWER_BYTES, FAULTS, INTERPRETERS, NO_PYTHON, Engine, Stop, faults
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME
+from sandbox.jobs import HOST_NAME, RUNNER_MODULES, source
 
-MODULES = ("namespaces", "runner", "pooled_runner")
+MODULES = (*RUNNER_MODULES, "namespaces", "pooled_runner")
 BOOTSTRAP = """
 import json, sys, types
 package = sys.modules["sandbox"] = types.ModuleType("sandbox")
@@ -90,7 +89,7 @@ class Worker:
         try:
             with faults("the container could not be started"):
                 worker._create()
-            worker._tell([(name, Path(__file__).with_name(f"{name}.py").read_text("utf-8")) for name in MODULES])
+            worker._tell([(name, source(name)) for name in MODULES])
             worker._hear(START_SECONDS)
         except Lost:
             reason = worker._why_it_ended()

@@ -24,7 +24,7 @@ import requests
 
 from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
+from sandbox.jobs import HOST_NAME, RUNNER_MODULES, START_RUNNER, source
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
@@ -38,7 +38,7 @@ KILLED = 137
 LAUNCH = (
     f"for python in {' '.join(INTERPRETERS)}; do "
     'command -v "$python" > /dev/null 2>&1 && '
-    f'exec "$python" -I -S -B {PLACE}/runner.py {PLACE}/job.json; done; exit {NO_PYTHON}'
+    f'exec "$python" -I -S -B -c "{START_RUNNER}" {PLACE}/job.json; done; exit {NO_PYTHON}'
 )
 ANSWER_BYTES = 64 << 20
 REMOVAL_SECONDS = 5.0
@@ -126,7 +126,8 @@ class Engine:
 
     def put(self, container: Any, job: Mapping[str, Any]) -> None:
         """Put the runner and its job into the container."""
-        files = {"runner.py": RUNNER.read_bytes(), "job.json": json.dumps(job).encode()}
+        files = {f"sandbox/{name}.py": source(name).encode() for name in RUNNER_MODULES}
+        files["job.json"] = json.dumps(job).encode()
         with faults("files could not be put into the container"):
             container.put_archive("/", archive(files))
 
@@ -165,6 +166,12 @@ class Engine:
             listed = self.client.api.containers(all=True, filters={"name": f"^/{name}$"}, size=True)
             return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
         return 0.0
+
+    def written_files(self, name: str) -> int:
+        """Files and directories that the container has made, changed or removed in its own layer; zero once it is gone."""
+        with contextlib.suppress(*FAULTS):
+            return len(self.client.api.diff(name) or [])
+        return 0
 
     def signal(self, name: str, signal: str) -> None:
         """Send the runner a signal; a container that is gone is none's concern."""
@@ -208,9 +215,10 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     """A tar with the files in a directory of root's own."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        directory = tarfile.TarInfo(PLACE.lstrip("/"))
-        directory.type, directory.mode = tarfile.DIRTYPE, 0o700
-        tar.addfile(directory)
+        for place in ("", *sorted({f"/{parent}" for name in files if (parent := name.rpartition("/")[0])})):
+            directory = tarfile.TarInfo(f"{PLACE.lstrip('/')}{place}")
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(directory)
         for name, content in files.items():
             entry = tarfile.TarInfo(f"{PLACE.lstrip('/')}/{name}")
             entry.size, entry.mode = len(content), 0o400
@@ -228,13 +236,10 @@ def faults(what: str) -> Iterator[None]:
         raise SandboxError(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
 
 
-def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> dict[str, Any]:  # noqa: S108  in the container
+def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int, inodes: int) -> dict[str, Any]:  # noqa: S108  in the container
     """Settings that take privileges away, and bound what is written to memory-backed file systems."""
     return {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "tmpfs": {
-            name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev"
-            for name in names
-        },
+        "tmpfs": dict.fromkeys(names, f"size={disk_mb}m,nr_inodes={inodes},mode=1777,exec,nosuid,nodev"),
     }

@@ -17,12 +17,12 @@ from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, 
 from sandbox.errors import SandboxError
 from sandbox.jobs import (
     HOST_NAME,
-    INODES_PER_MB,
     SYSTEM_PATH,
     VENV,
     ended_by,
     execution_from,
     job_of,
+    naming_the_limit,
     refused,
     variables,
 )
@@ -123,7 +123,8 @@ class LocalSandbox:
             return refused(reason)
         async with self._gate:
             stop = Stop()
-            return await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+            execution = await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+        return naming_the_limit(execution, limits)
 
     async def try_out(self) -> None:
         """Run a trivial script on an empty tree. Raises SandboxError in the kernel's words if it cannot be done."""
@@ -228,7 +229,7 @@ class LocalSandbox:
             "binds": [(source, target, False) for source, target in group.views] if group else [],
             "tmp": "",
             "disk_mb": limits.disk_mb,
-            "inodes": max(1024, limits.disk_mb * INODES_PER_MB),
+            "inodes": limits.files,
             "network": False,
         }
 

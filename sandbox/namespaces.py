@@ -176,7 +176,7 @@ def fill_dev(root: str) -> None:
     os.mkdir(f"{root}/dev")
     for name in DEVICES:
         if os.path.exists(f"/dev/{name}"):
-            bind(f"/dev/{name}", f"{root}/dev/{name}", writable=True)
+            bind(f"/dev/{name}", f"{root}/dev/{name}")  # may be written to all the same, but keeps its mode and owner
     for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
         os.symlink(f"/proc/{target}", f"{root}/dev/{name}")
     os.mkdir(f"{root}/dev/pts")

@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from sandbox import namespaces, runner
+from sandbox import applying, namespaces, runner
 
 Plan = Dict[str, Any]
 LAYERS = "/runoff/layers"
@@ -132,7 +132,7 @@ def answer(plan: Plan, layers: Layers, conversation: Conversation) -> Dict[str, 
     if found is None:
         place = layers.place()
         result = isolated(dict(plan, upper=place, layer_only=True), conversation)
-        if "fault" in result or "lost" in result:
+        if "fault" in result or "lost" in result or result["limit"]:  # half a patch is none
             layers.drop(place)
             return result
         if result["apply_error"] and layers.full(
@@ -219,7 +219,7 @@ def become_runner(plan: Plan, writer: int) -> None:
             return
         runner.seal()
         tell(writer, put_layer(plan["job"]) if plan.get("layer_only") else runner.run(plan["job"]))
-    except runner.Fault as fault:
+    except applying.Fault as fault:
         tell(writer, {"fault": str(fault)})
     except Exception as error:
         tell(writer, {"fault": "%s: %s" % (type(error).__name__, error)})
@@ -228,7 +228,7 @@ def become_runner(plan: Plan, writer: int) -> None:
 
 
 def put_layer(job: Dict[str, Any]) -> Dict[str, Any]:
-    return dict(runner.NOTHING, apply_error=runner.apply_patch(job["patch"], job["workdir"]))
+    return runner.put_patch(job) or dict(runner.NOTHING)
 
 
 def tell(writer: int, result: Dict[str, Any]) -> None:

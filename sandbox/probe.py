@@ -21,7 +21,7 @@ from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailab
 from sandbox.local_sandbox import LocalSandbox
 from sandbox.threads import DaemonThreads
 
-Kind = Literal["auto", "docker", "local"]
+Kind = Literal["auto", "docker", "portable", "local"]
 HINT = "scripts/docker-engine"
 ENGINE_SECONDS = 10
 
@@ -42,12 +42,13 @@ class Finding:
 async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], None] = lambda line: None) -> Sandbox:
     """A sandbox of this kind; `auto` takes Docker where an engine answers, else the local one. `log` hears which and why.
 
-    With Docker the fast path is tried for real, and taken where it works; else every execution gets its own container.
+    With Docker the fast path is tried for real, and taken where it works; else every execution gets its own container, as
+    it always does with `portable`.
 
     Raises SandboxUnavailable with the reasons if there is none.
     """
     match kind:
-        case "docker":
+        case "docker" | "portable":
             findings = [await probe_docker()]
         case "local":
             findings = [await probe_local()]
@@ -61,6 +62,10 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
     if not chosen.works:
         reasons = "; ".join(f"{finding.subject}: {finding.words}" for finding in findings)
         raise SandboxUnavailable(f"no sandbox works here: {reasons}", where=kind, hint=chosen.hint or HINT)
+    if kind == "portable":
+        portable = DockerSandbox(workers)
+        log(f"sandbox {portable.describe()} (asked for)")
+        return portable
     if chosen.subject == "docker":
         return await _choose_docker(workers, log)
     sandbox = LocalSandbox(workers)
@@ -70,13 +75,14 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
 
 
 async def _choose_docker(workers: int, log: Callable[[str], None]) -> Sandbox:
-    fast = await probe_fast()
-    if fast.works or fast.words == NOTHING_TO_TRY:
-        sandbox: DockerSandbox = FastDockerSandbox(workers, log)
-        log(f"sandbox {sandbox.describe()}")
-    else:
-        sandbox = DockerSandbox(workers)
-        log(f"sandbox {sandbox.describe()} ({fast.subject}: {fast.words})")
+    fast = FastDockerSandbox(workers, log)
+    finding = await _try_fast(fast)
+    if finding.works or finding.words == NOTHING_TO_TRY:
+        log(f"sandbox {fast.describe()}")
+        return fast
+    await fast.close()
+    sandbox = DockerSandbox(workers)
+    log(f"sandbox {sandbox.describe()} ({finding.subject}: {finding.words})")
     return sandbox
 
 
@@ -98,15 +104,21 @@ async def probe_fast() -> Finding:
     """Whether the engine and the kernel let long-lived containers run a script in namespaces; one is run."""
     sandbox = FastDockerSandbox(1)
     try:
+        return await _try_fast(sandbox)
+    finally:
+        await sandbox.close()
+
+
+async def _try_fast(sandbox: FastDockerSandbox) -> Finding:
+    try:
         await sandbox.try_out()
     except Untried as error:
         return Finding("docker fast path", works=False, words=error.message, hint=HINT)
     except (SandboxError, EnvironmentBuildError) as error:
         words = f"{error.message}; executions get a container each, which is slower and just as closed"
         return Finding("docker fast path", works=False, words=words)
-    finally:
-        await sandbox.close()
-    return Finding("docker fast path", works=True, words=sandbox.describe().partition(": ")[2])
+    words = f"{sandbox.describe().partition(': ')[2]}; a container an execution instead: --sandbox portable"
+    return Finding("docker fast path", works=True, words=words)
 
 
 async def probe_local() -> Finding:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from sandbox import docker_pool, probe, seccomp
 from sandbox.api import Environment, Limits, Patch, Script, Verdict
 from sandbox.docker_fast import FastDockerSandbox
+from sandbox.docker_worker import MODULES
 from sandbox.engine import Engine
 from sandbox.errors import SandboxError
 
@@ -297,7 +298,7 @@ async def test_overhead_is_far_from_that_of_a_container(sandbox: FastDockerSandb
 
 
 def test_sources_are_old_enough_python() -> None:
-    for name in ("runner", "namespaces", "pooled_runner"):
+    for name in MODULES:
         text = (Path(seccomp.__file__).parent / f"{name}.py").read_text()
         ast.parse(text, feature_version=(3, 6))
         assert "dict[" not in text
