@@ -197,7 +197,7 @@ class LocalSandbox:
             return None
         try:
             group = self._parents.make()
-            group.bound(limits.memory_mb, limits.processes + 2)  # the launcher and the runner are in it too
+            group.bound(limits.memory_mb, limits.processes + 2)  # the worker's child and the runner are in it too
         except OSError as error:
             raise SandboxError(f"no cgroup for an execution: {error.strerror}", where="local", hint=HINT) from error
         return group
@@ -205,7 +205,7 @@ class LocalSandbox:
     def _plan(
         self, job: dict[str, Any], built: Built, environment: Environment, limits: Limits, group: cgroups.Group | None
     ) -> dict[str, Any]:
-        """What the launcher is told; see `namespaces`."""
+        """What a worker is told; see `namespaces`."""
         location = Path(environment.location)
         plan = self._bounded(job, limits, group)
         plan["binds"] += [(path, path, False) for path in built.prefixes]
