@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from agent.store import InstanceStore, Run
+from agent.store import InstanceStore, Run, read_json
 from sandbox.api import Patch
 from sandbox.errors import InputError
 from selection.evaluation.record import Submission
@@ -13,7 +14,8 @@ from selection.evaluation.verdicts import NO_PATCH, Judgement, Outcome
 from selection.predictions import Predictions, read_predictions
 from selection.record import Selection
 
-UNFINISHED = Judgement(Outcome.INFRASTRUCTURE, "the run has not finished this instance")
+OF_THE_MODEL = ("", "model", "context")
+"""Causes in unresolved.json that are the pipeline's own failure: it looked for a patch and found none."""
 
 
 def of_predictions(path: Path, known: Collection[str]) -> Submission:
@@ -40,14 +42,14 @@ def of_run(run: Run, known: Collection[str], *, candidates: bool) -> Submission:
             where=str(run.path),
             hint="name the one that it was made from: --dataset",
         )
-    exported = _exported(run)
+    exported, missing = _exported(run), _missing(run)
     one = Submission(run.name, str(run.path), {})
     for name in instances:
         store = run.instance(name)
         result = store.read("result.json", "patch")
         one.patches[name] = exported.patches.get(name) if exported else None
         if one.patches[name] is None:
-            one.settled[name] = _without_patch(result)
+            one.settled[name] = _without_patch(missing.get(name), result is not None)
         if candidates and result and result.get("selection"):
             one.candidates[name] = _samples(Selection.from_json(result["selection"], str(store.path / "result.json")), store)
     one.told = (
@@ -62,11 +64,17 @@ def _exported(run: Run) -> Predictions | None:
     return read_predictions(place) if place.is_file() and place.stat().st_size else None
 
 
-def _without_patch(result: object) -> Judgement:
-    """An instance that failed for another reason than the model's is no answer, so nothing is said of it."""
-    if not isinstance(result, dict) or result.get("patch") is not None:
-        return UNFINISHED
-    return Judgement(Outcome.NO_PATCH, str(result.get("reason", "")))
+def _missing(run: Run) -> dict[str, Any]:
+    place = run.path / "unresolved.json"
+    return read_json(place) if place.exists() else {}
+
+
+def _without_patch(why: object, finished: bool) -> Judgement:  # noqa: FBT001  one of two facts
+    """An instance that failed for another reason than the model's gave no answer, so nothing is said of it."""
+    cause, reason = (why.get("cause", ""), why.get("reason", "")) if isinstance(why, dict) else ("", str(why or ""))
+    if finished and cause in OF_THE_MODEL:
+        return Judgement(Outcome.NO_PATCH, reason)
+    return Judgement(Outcome.INFRASTRUCTURE, f"{cause}: {reason}" if cause else f"the run has not finished it: {reason}")
 
 
 def _samples(selection: Selection, store: InstanceStore) -> dict[str, Patch | None]:
