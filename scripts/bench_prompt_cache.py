@@ -1,11 +1,13 @@
-"""How much of its prompts the editing stage finds in a server's prompt cache: the real trajectories, a real llama.cpp.
+"""How much of its prompts the editing stage finds in a server's prompt cache: the real trajectories, a real server.
 
 usage: python scripts/bench_prompt_cache.py [--samples 4] [--turns 3] [--layouts one,unified,split] [--protocols openai]
+       python scripts/bench_prompt_cache.py --server openai:MODEL@http://HOST:8000/v1
 
-Makes a small repository, starts `scripts/model-server` anew for every row, and runs the editing trajectories of all
-samples side by side, each seeded with a script of its own, through `run_editing` and `open_model` as `runoff solve` does.
-The small model's answers are noise, so most turns are feedback on replies that do not parse; the prompts are the real ones.
-What the server reports as cached is counted over all calls but the first, which nothing can precede.
+Makes a small repository for every row, starts `scripts/model-server` anew or asks the server that is given, and runs the
+editing trajectories of all samples side by side, each seeded with a script of its own, through `run_editing` and
+`open_model` as `runoff solve` does. A small model's answers are noise, so most turns are feedback on replies that do not
+parse; the prompts are the real ones. What the server reports as cached is counted over all calls but the first, which
+nothing can precede.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ LAYOUTS = {
 }
 """Options of `scripts/model-server`: one slot; four that share a cache; four with a cache each."""
 STATEMENT = "parse_5('a,,b') gives ['a', '', 'b']; empty fields should be dropped, as parse_4 does."
-MODULE = '''"""Field {n} of the record: reading, checking and writing."""
+MODULE = '''"""Field {n} of record {row}: reading, checking and writing."""
 
 SEPARATOR_{n} = ","
 LIMIT_{n} = {limit}
@@ -124,20 +126,30 @@ def common(texts: Sequence[str]) -> int:
     return next(different, min(map(len, texts)))
 
 
-def make_repository(folder: Path, modules: int) -> None:
-    """A package of `modules` files of the same form, in one commit."""
+def make_repository(folder: Path, modules: int, row: str) -> None:
+    """A package of `modules` files of the same form, in one commit. No other row has a prompt that begins alike."""
     package = folder / "fields"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     for n in range(modules):
-        (package / f"field_{n}.py").write_text(MODULE.format(n=n, limit=10 + n, length=30 + 2 * n))
+        (package / f"field_{n}.py").write_text(MODULE.format(n=n, row=row, limit=10 + n, length=30 + 2 * n))
     identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost.invalid")
     for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-q", "-m", "fields")):
         subprocess.run(["git", "-C", str(folder), *command], check=True)
 
 
 @contextmanager
-def server(layout: str, options: argparse.Namespace) -> Iterator[str]:
+def server(setting: Setting, options: argparse.Namespace) -> Iterator[str]:
+    """The SPEC of a fresh server, or of the one that is given."""
+    if options.server:
+        yield options.server
+        return
+    with started(setting.layout, options) as url:
+        yield f"{setting.protocol}:{options.model}@{url}{'/v1' if setting.protocol == 'openai' else ''}"
+
+
+@contextmanager
+def started(layout: str, options: argparse.Namespace) -> Iterator[str]:
     """Base URL (without /v1) of a fresh server."""
     chosen = {"--model": options.model, "--port": 0, "--context": options.window, "--threads": options.threads}
     command = [sys.executable, str(SERVER), *LAYOUTS[layout], *(str(each) for pair in chosen.items() for each in pair)]
@@ -156,26 +168,27 @@ def server(layout: str, options: argparse.Namespace) -> Iterator[str]:
 
 
 async def measure(setting: Setting, options: argparse.Namespace, folder: Path) -> str:
-    """One row: all samples' editing trajectories on a fresh server."""
-    with server(setting.layout, options) as url:
-        name = parse_spec(f"{setting.protocol}:{options.model}@{url}{'/v1' if setting.protocol == 'openai' else ''}")
+    """One row: all samples' editing trajectories, none of whose prompts the server has seen."""
+    make_repository(folder / "repository", modules=20, row=f"{folder.name} {time.time_ns()}")
+    with server(setting, options) as spec:
+        name = parse_spec(spec)
         with Ledger(folder / "ledger.jsonl") as ledger:
             settings = LlmSettings(prime=setting.priming, attempts=1, timeout_seconds=options.timeout)
             model = open_model(name, settings=settings, ledger=ledger, env={}, seed=1)
-            watched, started = Watched(model), time.monotonic()
+            watched, began = Watched(model), time.monotonic()
             try:
                 await edit(watched, options, folder)
             finally:
                 await model.close()
-    return f"{setting} {described(watched, time.monotonic() - started, options.turns)}"
+    return f"{setting} {described(watched, time.monotonic() - began, options.turns)}"
 
 
 async def edit(model: Watched, options: argparse.Namespace, folder: Path) -> None:
     """The editing stage: every sample with a script of its own, which has run on the unpatched tree."""
     sandbox = await choose("local", 1)
     with ExitStack() as stack:
-        repository = stack.enter_context(Repository.open(folder.parent / "repository"))
-        environment = await sandbox.build(EnvironmentSpec(repository.commit, folder.parent / "repository"))
+        repository = stack.enter_context(Repository.open(folder / "repository"))
+        environment = await sandbox.build(EnvironmentSpec(repository.commit, folder / "repository"))
         executor = Executor(sandbox, environment, Limits(seconds=20), folder / "executions.jsonl")
         stack.callback(executor.close)
         desk = desk_for(repository, options.context_tokens)
@@ -230,6 +243,7 @@ def main() -> None:
     """Measure every combination that is asked for, and print a row for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="smollm2", help="a model of scripts/model-server")
+    parser.add_argument("--server", default="", help="the SPEC of a server that runs, in place of --model and --layouts")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--context-tokens", type=int, default=4800, help="estimated tokens of the files in the prompt")
@@ -244,8 +258,8 @@ def main() -> None:
     turns = " ".join(f"turn {turn + 1:>2}" for turn in range(options.turns))
     print(f"{'server':<8} {'protocol':<10} {'priming':<8} calls  shared   cached   reread {turns} seconds", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        make_repository(Path(scratch) / "repository", modules=20)
-        lists = (options.layouts.split(","), options.protocols.split(","), options.priming.split(","))
+        protocols = [options.server.partition(":")[0]] if options.server else options.protocols.split(",")
+        lists = (["given"] if options.server else options.layouts.split(","), protocols, options.priming.split(","))
         for row, (layout, protocol, priming) in enumerate(product(*lists)):
             folder = Path(scratch) / f"row-{row}"
             folder.mkdir()
