@@ -20,7 +20,7 @@ from agent.cli.evaluate_official import OfficialOptions, judge_officially
 from agent.cli.evaluate_print import conclude
 from agent.cli.json_events import JsonEvents, emit_error
 from agent.cli.progress import Progress
-from agent.cli.settings import SolveSettings, resolve
+from agent.cli.settings import NONE, SolveSettings, resolve
 from agent.instances import Instances, load
 from agent.progress import Watch, note
 from agent.store import Run
@@ -111,8 +111,6 @@ def command(
     names = {"dataset": dataset, "split": split, "install_specs": install_specs, "sandbox": sandbox}
     flags = {**names, "test_command": test_command, "workers": workers, "runs": str(runs)}
     limits = Limits(timeout, memory_mb, LIMITS.processes, LIMITS.disk_mb, LIMITS.output_chars)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", run_id):
-        run_id = "runoff"
     asked = Asked(
         sources,
         instances,
@@ -134,9 +132,15 @@ def command(
     sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
 
 
+RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,60}")
+"""It names folders and containers."""
+
+
 async def _evaluate(
     asked: Asked, flags: dict[str, Any], watch: Watch, interrupt: interrupts.Interrupt
 ) -> tuple[Summary, list[Submission]]:
+    if not RUN_ID.fullmatch(asked.of_official.run_id):
+        raise InputError("a run id is letters, digits, '.', '_' and '-'", where="--run-id", hint="--run-id mine")
     settings = _settings(asked.sources, flags)
     harness = await find_harness(asked.harness_python)
     threads = DaemonThreads(1, "runoff-rows")
@@ -216,8 +220,10 @@ def _settings(sources: list[str], flags: dict[str, Any]) -> SolveSettings:
     """Flags, variables and runoff.toml; below them what the first run among the sources was made with."""
     resolved = resolve(flags, os.environ, Path.cwd())
     run = next((found for source in sources if (found := _run(source, Path(resolved.settings.runs)))), None)
-    recorded = {name: value for name, value in (run.settings() if run else {}).items() if name in RECORDED}
-    taken = {name: value for name, value in recorded.items() if name not in resolved.sources}
+    recorded = run.settings() if run else {}
+    taken = {name: recorded[name] for name in RECORDED if name in recorded and name not in resolved.sources}
+    if taken.get("test_command") == NONE:  # no health check was wanted; that says nothing of these tests
+        del taken["test_command"]
     settings = resolved.settings.model_copy(update=taken)
     if not settings.dataset:
         raise InputError("no data set is named", where="--dataset", hint="--dataset SWE-bench/SWE-bench_Verified, or a file")
