@@ -33,20 +33,24 @@ class Bed:
         return load_gold(str(path)).of(shop.ID)
 
     def judge(self, questions):
-        """Judgements of (labels, diff, limits), by name; one judge each."""
+        """Judgements of (labels, diff, limits), by name; the environment is checked once for equal labels and limits."""
 
         async def work():
             sandbox = LocalSandbox()
             try:
                 environment = await sandbox.build(EnvironmentSpec(self.commit, self.folder / "till"))
                 async with Parsers(await find_harness()) as parsers:
-                    return {name: await self._one(sandbox, environment, parsers, *each) for name, each in questions.items()}
+                    judges = {}
+                    return {
+                        name: await self._one(judges, sandbox, environment, parsers, *each)
+                        for name, each in questions.items()
+                    }
             finally:
                 await sandbox.close()
 
         return asyncio.run(work())
 
-    async def _one(self, sandbox, environment, parsers, labels, diff, limits):
+    async def _one(self, judges, sandbox, environment, parsers, labels, diff, limits):
         async def prepare():
             return Bench(environment, f"{shop.COMMAND} tests/test_till.py")
 
@@ -54,8 +58,10 @@ class Bed:
             self.logs[name] = text
             return name
 
-        judge = LocalJudge(labels, prepare, sandbox, parsers, limits=limits, log=keep)
-        return await judge.judge(Patch(diff))
+        own = (labels.digest, limits)
+        if own not in judges:
+            judges[own] = LocalJudge(labels, prepare, sandbox, parsers, limits=limits, log=keep)
+        return await judges[own].judge(Patch(diff))
 
 
 @pytest.fixture(scope="module")
