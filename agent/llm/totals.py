@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add, attrgetter, sub
 from typing import Self
 
 
@@ -85,10 +86,14 @@ class Totals:
         return f"{counted}, {unknown}" if self.input or self.output else unknown
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Totals(*map(add, _values(self), _values(other)))
 
     def __sub__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+        return Totals(*map(sub, _values(self), _values(other)))
+
+
+_values = attrgetter(*(each.name for each in fields(Totals)))
+"""All fields of totals; a ledger adds hundreds of thousands of them when it is read."""
 
 
 @dataclass(frozen=True, slots=True)
