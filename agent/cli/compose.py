@@ -24,6 +24,7 @@ from agent.cli.environment import health, prepare
 from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
+from agent.cli.limits import bounded_by, limits_of
 from agent.cli.models import Specs, open_models, prices_of, rates_of, same_model, specs_of, system_name
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import SolveSettings, validated
@@ -37,7 +38,6 @@ from agent.pipeline import Pipeline, PipelineSettings, Result
 from agent.progress import Event, Watch, note
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
-from sandbox.api import Limits
 from sandbox.errors import InputError
 from sandbox.probe import choose
 from selection.runoff import RunOff
@@ -180,8 +180,9 @@ class Session:
         if anew:
             inputs = inputs.taken_up(self.store.read("instance.json"))
             self.instance = inputs.instance
-        context, trajectory = context_settings(settings), trajectory_settings(settings)
-        selection = selection_settings(settings)
+        bounded = bounded_by(settings, inputs.instance.environment)
+        context, trajectory = context_settings(settings), trajectory_settings(bounded)
+        selection = selection_settings(bounded)
         specs = specs_of(settings, os.environ, self._watch)
         prices = prices_of(specs, settings)
         manifest = self._manifest(specs, prices)
@@ -238,7 +239,7 @@ class Session:
         self._interrupt.kill = sandbox.interrupt
         settled = await prepare(sandbox, inputs, settings, self._tell)
         self._tell(health(settled.baseline))
-        limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
+        limits = limits_of(bounded_by(settings, settled.inputs.instance.environment))
         executor = Executor(sandbox, settled.environment, limits, self.store.executions)
         self._stack.callback(executor.close)
         return executor, settled.inputs
