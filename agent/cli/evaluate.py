@@ -112,7 +112,9 @@ async def _evaluate(
 ) -> tuple[Summary, list[Submission]]:
     if not RUN_ID.fullmatch(asked.of_official.run_id):
         raise InputError("a run id is letters, digits, '.', '_' and '-'", where="--run-id", hint="--run-id mine")
-    settings = _settings(asked.sources, flags)
+    settings, recorded = _settings(asked.sources, flags)
+    if asked.of_local.repos is None and recorded.get("repos"):
+        asked = replace(asked, of_local=replace(asked.of_local, repos=Path(recorded["repos"])))
     harness = await find_harness(asked.harness_python)
     threads = DaemonThreads(1, "runoff-rows")
     try:
@@ -187,8 +189,8 @@ class _Judging:
         return summary
 
 
-def _settings(sources: list[str], flags: dict[str, Any]) -> SolveSettings:
-    """Flags, variables and runoff.toml; below them what the first run among the sources was made with."""
+def _settings(sources: list[str], flags: dict[str, Any]) -> tuple[SolveSettings, dict[str, Any]]:
+    """Flags, variables and runoff.toml, below them what the first run among the sources was made with; and the latter."""
     resolved = resolve(flags, os.environ, Path.cwd())
     run = next((found for source in sources if (found := _run(source, Path(resolved.settings.runs)))), None)
     recorded = run.settings() if run else {}
@@ -198,7 +200,7 @@ def _settings(sources: list[str], flags: dict[str, Any]) -> SolveSettings:
     settings = resolved.settings.model_copy(update=taken)
     if not settings.dataset:
         raise InputError("no data set is named", where="--dataset", hint="--dataset SWE-bench/SWE-bench_Verified, or a file")
-    return settings
+    return settings, recorded
 
 
 def _run(source: str, runs: Path) -> Run | None:

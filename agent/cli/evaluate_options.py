@@ -27,7 +27,10 @@ InstallSpecs = Annotated[
     str | None, typer.Option("--install-specs", help="With --local: JSON file of environments, in place of images.")
 ]
 Repos = Annotated[
-    Path | None, typer.Option("--repos", help="With --local: folder of clones named owner__name. [from their hosts]")
+    Path | None,
+    typer.Option(
+        "--repos", help="With --local: folder of clones named owner__name. [of a run: its own; else from their hosts]"
+    ),
 ]
 Sandbox = Annotated[str | None, typer.Option("--sandbox", help="With --local: auto, docker or local. [auto]")]
 TestCommand = Annotated[

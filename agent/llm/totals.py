@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields
-from operator import add, attrgetter, sub
 from typing import Self
 
 
@@ -86,14 +86,14 @@ class Totals:
         return f"{counted}, {unknown}" if self.input or self.output else unknown
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(*map(add, _values(self), _values(other)))
+        return Totals(*map(operator.add, _values(self), _values(other)))
 
     def __sub__(self, other: Totals) -> Totals:
-        return Totals(*map(sub, _values(self), _values(other)))
+        return Totals(*map(operator.sub, _values(self), _values(other)))
 
 
-_values = attrgetter(*(each.name for each in fields(Totals)))
-"""All fields of totals; a ledger adds hundreds of thousands of them when it is read."""
+_values = operator.attrgetter(*(each.name for each in fields(Totals)))
+"""Sums are taken at every call of a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,10 @@ def test_patches_are_judged_once(runoff, bench):
     code, out, err = runoff("evaluate", ours, theirs, *bench, *both, "--json")
     assert code == 0, err
     assert "judged before" in out
-    assert json.loads(out.splitlines()[-1])["event"] == "result"
+    result = json.loads(out.splitlines()[-1])
+    assert result["event"] == "result"
+    assert result["submissions"]["ours"]["outcomes"] == {"resolved": 1, "no patch": 1}
+    assert (result["submissions"]["theirs"]["resolved"], result["submissions"]["theirs"]["judged"]) == (1, 1)
     assert len(judgements(runoff, "both")) == 1
 
     theirs = predict(runoff, "theirs", _1="wrong")
