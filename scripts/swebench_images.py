@@ -28,6 +28,7 @@ KILL = '#!/bin/bash\nkill "$@"\n'
 DOCKERFILE = """FROM {built}
 COPY activate /opt/miniconda3/bin/activate
 COPY kill /usr/local/bin/kill
+RUN mkdir -p /opt/miniconda3/envs && ln -s {venv} /opt/miniconda3/envs/testbed
 ENTRYPOINT []
 CMD ["/bin/bash"]
 """
@@ -44,7 +45,7 @@ def context(built: str) -> io.BytesIO:
     """What the image is built from, as an archive."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for path, text in (("Dockerfile", DOCKERFILE.format(built=built)), ("activate", SHIM), ("kill", KILL)):
+        for path, text in (("Dockerfile", DOCKERFILE.format(built=built, venv=VENV)), ("activate", SHIM), ("kill", KILL)):
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(text), 0o755
             archive.addfile(entry, io.BytesIO(text.encode()))

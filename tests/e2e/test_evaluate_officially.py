@@ -53,6 +53,8 @@ def built(tmp_path_factory):
     try:
         image_for(client, location, name)
         yield commit, name
+        for image in client.images.list(filters={"label": f"runoff.from={name}"}):
+            client.images.remove(image.id, force=True)
         client.images.remove(name, force=True)
     finally:
         client.images.remove(location, force=True)
@@ -132,6 +134,15 @@ def test_patches_that_end_without_a_report(runoff, evaluate):
     assert code == 0, err
     assert "patch does not apply: Hunk #1 FAILED" in err
     assert outcomes(runoff) == ["patch does not apply", "time-out"]
+
+
+def test_local_in_the_image_that_a_row_names(runoff, evaluate):
+    """No install specs, no clone: the tree and the test command are those of the row."""
+    predict(runoff, "right", "wrong")
+    code, out, err = runoff(*evaluate, "--local", "--sandbox", "docker", timeout=200)
+    assert code == 0, err
+    assert "local, not official" in out
+    assert outcomes(runoff) == ["resolved", "unresolved"]
 
 
 def test_interruption_leaves_nothing_running(runoff, evaluate, wait_until):
