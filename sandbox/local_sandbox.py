@@ -26,7 +26,8 @@ from sandbox.jobs import (
     refused,
     variables,
 )
-from sandbox.local_build import Builder, Built, interpreter, read_built
+from sandbox.local_build import Builder, interpreter
+from sandbox.local_cache import Built, Uses, read_built
 from sandbox.local_worker import Lost, Worker, Workers
 from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
@@ -86,6 +87,7 @@ class LocalSandbox:
             cgroups.sweep(self._parents)
         self._stops: dict[int, Stop] = {}
         self._workers = Workers()
+        self._uses = Uses()
         self._interrupted = False
 
     def describe(self) -> str:
@@ -108,7 +110,7 @@ class LocalSandbox:
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(log, line)
 
-        builder = Builder(self._uid, tell, lambda plan, seconds: self._launch(stop, plan, None, seconds))
+        builder = Builder(self._uid, self._uses, tell, lambda plan, seconds: self._launch(stop, plan, None, seconds))
         return await self._call(stop, lambda: builder.build(spec))
 
     async def execute(
@@ -141,6 +143,7 @@ class LocalSandbox:
         """As the protocol says."""
         self.interrupt()
         self._threads.close()
+        self._uses.close()
 
     async def _call(self, stop: Stop, body: Callable[[], T]) -> T:
         if self._interrupted:
@@ -162,6 +165,7 @@ class LocalSandbox:
     def _execute(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
+        self._uses.take(Path(environment.location))
         built = read_built(Path(environment.location))
         job = job_of(script, patch, limits, variables(built.path, environment.variables))
         group = self._make_group(limits)

@@ -37,6 +37,8 @@ class Call:
     """Of one attempt."""
     usage: Usage | None = None
     dollars: float | None = None
+    seconds: float = 0.0
+    """Of the attempt that answered."""
     failed: bool = False
     maybe_billed: int = 0
     """Attempts without a result that may be on the bill."""
@@ -61,14 +63,18 @@ class Call:
 
     def totals(self) -> Totals:
         """What this call adds to the sums."""
-        base = Totals(calls=1, maybe_billed=self.maybe_billed, failed=int(self.failed)) + self._uncertain()
+        dollars, tokens = self._uncertain()
+        sure: dict[str, Any] = {"calls": 1, "maybe_billed": self.maybe_billed, "failed": int(self.failed)}
+        sure |= {"uncertain_dollars": dollars, "uncertain_tokens": tokens}
         if self.open:
-            unsettled = Totals(unsettled=1, unsettled_dollars=self.worst.dollars or 0.0, unsettled_tokens=self.worst.tokens)
-            return base + unsettled
+            return Totals(
+                **sure, unsettled=1, unsettled_dollars=self.worst.dollars or 0.0, unsettled_tokens=self.worst.tokens
+            )
         used = self.usage
         if used is None:
-            return base
-        return base + Totals(
+            return Totals(**sure)
+        return Totals(
+            **sure,
             input=used.input or 0,
             cache_read=used.cache_read or 0,
             cache_write=used.cache_write or 0,
@@ -77,17 +83,19 @@ class Call:
             uncounted=int(_untold(used)),
             dollars=self.dollars or 0.0,
             unpriced=int(self.dollars is None),
+            seconds=self.seconds,
         )
 
-    def _uncertain(self) -> Totals:
-        if self.by_hand:
-            return Totals()
-        attempts = self.maybe_billed
+    def _uncertain(self) -> tuple[float, int]:
+        """(dollars, tokens) that may be on the bill besides what is known, at the most."""
+        untold = self.usage is not None and _untold(self.usage)
         unpriced = int(self.usage is not None and self.dollars is None)
-        tokens = self.worst.times(attempts).tokens
-        if self.usage is not None and _untold(self.usage):
+        if self.by_hand or not (untold or unpriced or self.maybe_billed):
+            return 0.0, 0
+        tokens = self.worst.times(self.maybe_billed).tokens
+        if self.usage is not None and untold:
             tokens += max(0, self.worst.tokens - self.usage.told)
-        return Totals(uncertain_dollars=self.worst.times(attempts + unpriced).dollars or 0.0, uncertain_tokens=tokens)
+        return self.worst.times(self.maybe_billed + unpriced).dollars or 0.0, tokens
 
 
 def _untold(usage: Usage) -> bool:
@@ -246,6 +254,7 @@ class Ledger:
             call.maybe_billed += int(line.get("may_be_billed", False))
             if line["kind"] == "settle":
                 call.usage, call.dollars = Usage(**line["usage"]), line["dollars"]
+                call.seconds = line.get("seconds", 0.0)
             call.failed = line["kind"] == "fail"
             if not call.open:
                 self._end(call)
