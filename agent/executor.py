@@ -46,7 +46,7 @@ class Executor:
                 execution = _without_secrets(executed)
                 result = {"execution": asdict(execution)}
                 entry = Entry("run", pair, repeat, "", {}, result, time.monotonic() - started)
-                self._cache.append(entry)
+                await self._cache.commit(entry)
         return Execution(**entry.result["execution"])
 
     def close(self) -> None:

@@ -7,13 +7,20 @@ next one is written, and left out by readers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import StoreError
+from sandbox.threads import DaemonThreads
+
+SYNCS = 16
+"""Files that are waited for at once."""
 
 
 def read_lines(path: Path, what: str, *names: str) -> Iterator[dict[str, Any]]:
@@ -73,7 +80,10 @@ def sync_folder(folder: Path) -> None:
 
 
 class Appender:
-    """Appends lines, one fsync each. One writer at a time; the run's lock sees to that."""
+    """Appends lines, and waits until they are on the disk. One writer at a time; the run's lock sees to that.
+
+    A disk that others keep busy takes its time, and hundreds of calls wait for the same loop: `lasting` waits on a thread.
+    """
 
     def __init__(self, path: Path, what: str, first: Mapping[str, Any]) -> None:
         """The file is made at the first line, with `first` ahead of it."""
@@ -81,55 +91,103 @@ class Appender:
         self._what = what
         self._first = first
         self._handle: int | None = None
+        self._new = False
+        self._written = 0
         self._end: int | None = None
         """Bytes that this process knows to be on the disk: whatever lies behind them was never acknowledged."""
+        self._losses = 0
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write a line and wait until it is on the disk. Raises StoreError; the file can be written again after that."""
-        try:
+        self.write(line)
+        with self._telling():
+            self._sync(self._handle)
+        self._end = self._written
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write a line without waiting. A kill of this process does not lose it, a power cut may until `lasting`."""
+        with self._telling():
             if self._handle is None:
                 self._open()
-            self._write(line)
+            self._put(line)
+
+    async def lasting(self) -> None:
+        """Wait until what is written by now is on the disk. Raises StoreError if it is lost, and no longer in the file."""
+        handle, written, losses = self._handle, self._written, self._losses
+        try:
+            await _threads().submit(partial(self._sync, handle))
         except OSError as error:
-            self._take_back()
-            raise StoreError(
-                f"cannot write {self._what}: {error.strerror}",
-                where=str(self.path),
-                hint="make room or mend the rights, then: runoff resume RUN",
-            ) from error
+            if self._losses == losses:
+                self._take_back()
+            raise self._fault(error) from error
+        if self._losses != losses:  # another line could not be kept, and this one lay behind it
+            raise self._fault(OSError(errno.EIO, os.strerror(errno.EIO)))
+        self._end = max(self._end or 0, written)
 
     def close(self) -> None:
         """Close the file; another line opens it again."""
         if self._handle is not None:
+            if self._end is not None and self._end < self._written:
+                with contextlib.suppress(OSError):
+                    self._sync(self._handle)
+                    self._end = self._written
             os.close(self._handle)
             self._handle = None
 
     def _open(self) -> None:
-        new = not self.path.exists()
+        self._new = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         whole = self.path.read_bytes().rfind(b"\n") + 1
-        self._end = whole if self._end is None else min(whole, self._end)
+        self._end = self._written = whole if self._end is None else min(whole, self._end)
         os.ftruncate(self._handle, self._end)
         os.lseek(self._handle, self._end, os.SEEK_SET)
         if self._end == 0:
-            self._write(self._first)
-        if new:
-            sync_folder(self.path.parent)
+            self._put(self._first)
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _put(self, line: Mapping[str, Any]) -> None:
         assert self._handle is not None  # noqa: S101  opened by the caller
-        assert self._end is not None  # noqa: S101  likewise
         data = (json.dumps(line) + "\n").encode("ascii")
-        end = self._end + len(data)
+        written = self._written + len(data)
         while data:
             data = data[os.write(self._handle, data) :]
-        os.fsync(self._handle)
-        self._end = end
+        self._written = written
+
+    def _sync(self, handle: int | None) -> None:
+        if handle is None:
+            raise OSError(errno.EBADF, "it was closed meanwhile")
+        os.fsync(handle)
+        if self._new:
+            sync_folder(self.path.parent)
+            self._new = False
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turns a fault of the disk into one of ours, and cuts off what it has left of lines."""
+        try:
+            yield
+        except OSError as error:
+            self._take_back()
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"cannot write {self._what}: {error.strerror}",
+            where=str(self.path),
+            hint="make room or mend the rights, then: runoff resume RUN",
+        )
 
     def _take_back(self) -> None:
-        """Cut off what was written of a line that failed; if that fails too, it is done when the file is opened again."""
+        """Cut off what is not known to be kept; if that fails too, it is done when the file is opened again."""
+        self._losses += 1
         if self._handle is not None and self._end is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, self._end)
-        self.close()
+            os.close(self._handle)
+            self._handle = None
+
+
+@cache
+def _threads() -> DaemonThreads:
+    """Where this process waits for its disk."""
+    return DaemonThreads(SYNCS, "runoff-sync")

@@ -182,9 +182,9 @@ class Redactor:
 
 def of_process() -> Redactor:
     """The redactor that knows this process's own secrets, as the environment has them now."""
-    return _of(tuple(known_secrets(os.environ).items()))
+    return _of(tuple(os.environ.items()))
 
 
 @lru_cache(maxsize=4)
-def _of(known: tuple[tuple[str, str], ...]) -> Redactor:
-    return Redactor(dict(known))
+def _of(environment: tuple[tuple[str, str], ...]) -> Redactor:
+    return Redactor.of(dict(environment))

@@ -29,7 +29,7 @@ from typing import Any
 import filelock
 
 from agent.jsonl import DamagedFile, sync_folder
-from agent.llm.messages import Request
+from agent.llm.messages import Part, Request
 from agent.predictions import prediction, unresolved
 from agent.redaction import MARK, of_process
 from agent.trajectory.journal import Journal
@@ -44,6 +44,8 @@ CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming",
     "instances_at_once",
 }
 """Settings that may differ when a run is taken up again: they do not change what a model sees."""
+RECENT = 10_000
+"""Parts of requests whose being stored is remembered: those of all conversations under way, and then some."""
 _FOLDERS = {"relevance": "01_context", "ranking": "01_context", "testing": "02_testing", "editing": "03_editing"}
 
 
@@ -133,14 +135,23 @@ class Parts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._recent: dict[str, None] = {}
+        """Digests of parts that were seen to be stored, the latest last. Not all of them: runs are long."""
 
     def keep(self, request: Request) -> None:
-        """Store the parts of a request that are not stored yet. What is stored is not remembered: runs are long."""
+        """Store the parts of a request that are not stored yet."""
         for message in request.messages:
             for part in message.parts:
-                path = self._path(part.digest)
-                if not _holds(path, part.text):
-                    write_text(path, of_process().known(part.text), lasting=False)
+                if part.digest not in self._recent:
+                    self._keep(part)
+
+    def _keep(self, part: Part) -> None:
+        path = self._path(part.digest)
+        if not _holds(path, part.text):
+            write_text(path, of_process().known(part.text), lasting=False)
+        self._recent[part.digest] = None
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
 
     def text(self, digest: str) -> str | None:
         """The text of a digest; None if it is not here (a shared transcript has no request text)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -48,7 +49,8 @@ def command(
         if dry:
             return await dry_run.split_command(resolved.settings, as_json=as_json)
         async with watched_batch(errors, interrupt, as_json=as_json) as session:
-            return deliver_batch(session, await session.batch(resolved.settings), errors, as_json=as_json)
+            outcome = await session.batch(resolved.settings)
+        return deliver_batch(session, outcome, errors, as_json=as_json)
 
     sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
 
@@ -66,8 +68,12 @@ async def watched_batch(
         return
     with BatchProgress(errors) as progress:
         async with BatchSession(progress, interrupt, fork=fork) as session:
-            progress.spending = session.spending
-            yield session
+            progress.spending, progress.numbers = session.spending, session.numbers
+            drawing = asyncio.create_task(progress.refreshing())
+            try:
+                yield session
+            finally:
+                drawing.cancel()
 
 
 def deliver_batch(session: BatchSession, outcome: Outcome, errors: Console, *, as_json: bool) -> int:

@@ -25,6 +25,7 @@ from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
 from agent.cli.split_estimate import estimate_split, note_costs, noted_costs
+from agent.cli.standing import Numbers
 from agent.endings import RECORD, Cause, Ending, failed
 from agent.llm.totals import Totals
 from agent.pipeline import Result
@@ -83,6 +84,7 @@ class BatchSession(Session):
 
     verb = "batch"
     settings: BatchSettings
+    _opened: OpenRun | None = None
     _noted: Totals | None = None
 
     async def batch(self, settings: BatchSettings) -> Outcome:
@@ -174,14 +176,37 @@ class BatchSession(Session):
             return []
         return [name for name in self.run.order() if _is_wanted(self.run.instance(name), retry)]
 
+    def numbers(self) -> Numbers:
+        """How the run stands, for whoever shows it; what is not open yet counts as nothing."""
+        if self._opened is None:
+            return Numbers()
+        models, settings = self._opened.models, self.settings
+        limiters = [model.limiter for model in {id(model): model for model in (models.main, models.cheap)}.values()]
+        return Numbers(
+            self.spent(),
+            self._opened.turns.given,
+            sum(limiter.in_flight for limiter in limiters),
+            sum(limiter.limit for limiter in limiters),
+            settings.budget,
+            settings.samples,
+            settings.at_once,
+        )
+
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
+        self._opened = opened
         self._interrupt.hint = f"runoff resume {self.run.name}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
         crew = _Crew(opened, board, total=len(order), done=len(order) - len(waiting))
         at_once = min(self.settings.at_once, len(waiting))
         self._watch(
-            Event("", "started", f"run {self.run.name}: {len(waiting)} of {len(order)} instances, {at_once} at once")
+            Event(
+                "",
+                "started",
+                f"run {self.run.name}: {len(waiting)} of {len(order)} instances, {at_once} at once",
+                done=len(order) - len(waiting),
+                total=len(order),
+            )
         )
         scheduler = LocalScheduler(at_once, Breaker(min(MOST_IN_A_ROW, max(3, at_once))))
         try:

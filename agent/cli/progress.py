@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.status import Status
 
+from agent.cli.live import clock, show
+from agent.cli.standing import Numbers, Standing
 from agent.progress import NOTE, Event
+
+PAUSE = 0.5
+"""Seconds between two drawings of the live view."""
 
 
 class Progress:
@@ -63,31 +70,71 @@ class Progress:
         return due
 
 
-class BatchProgress(Progress):
-    """The same for many instances: a line when one begins and when it ends, and notes."""
+class BatchProgress:
+    """The same for many instances: on a terminal a live view, else a line when one begins and when it ends.
+
+    Notes and endings without a patch are printed in both; on a terminal they scroll above the view.
+    """
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self.spending: Callable[[], str] = str
+        """The line of live spending; the command fills it in."""
+        self.numbers: Callable[[], Numbers] = Numbers
+        """What the run knows; the command fills it in."""
+        self._console = console
+        self._now = now
+        self._began = now()
+        self._standing = Standing(self._began)
+        self._live: Live | None = None
+        self._width = console.width
+
+    def __enter__(self) -> Self:
+        if self._console.is_interactive and self._console.file.isatty():
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self.refresh()
+            self._live.stop()
+            self._live = None
 
     def __call__(self, event: Event) -> None:
-        """Show an event, unless it is about what goes on inside an instance."""
+        """Take note of an event, and print it unless the view shows it, or it is about what goes on inside an instance."""
+        self._standing.take(event, self._now())
         if event.stage == NOTE:
-            super().__call__(event)
+            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+        elif self._is_printed(event):
+            self._print(event)
+
+    async def refreshing(self) -> None:
+        """Keep the view up to date until cancelled."""
+        while self._live is not None:
+            self.refresh()
+            await asyncio.sleep(PAUSE)
+
+    def refresh(self) -> None:
+        """Draw the view anew."""
+        if self._live is None:
             return
-        if event.stage not in ("started", "ended") and event.instance:
-            self._show_live(event)
-            return
+        if self._console.width != self._width:  # what was drawn has been wrapped by the terminal: leave it, begin below
+            self._width = self._console.width
+            self._live.stop()
+            self._live.start()
+        self._live.update(show(self._standing.view(self.numbers(), self._now())), refresh=True)
+
+    def _is_printed(self, event: Event) -> bool:
+        if not event.instance:
+            return True
+        return event.stage in ("started", "ended") if self._live is None else bool(event.cause)
+
+    def _print(self, event: Event) -> None:
         about = f"{escape(event.instance)} " if event.instance else ""
-        count = f"{event.done}/{event.total} " if event.total else ""
-        spent = f"  [dim]{escape(self._spent())}[/]" if event.stage == "ended" else ""
+        count = f"{event.done}/{event.total} " if event.instance and event.total else ""
+        spent = f"  [dim]{escape(self.spending())}[/]" if event.stage == "ended" and self._live is None else ""
         self._console.print(
-            f"{self._elapsed()} [bold]{event.stage:<11}[/] {count}{about}{escape(event.text)}{spent}",
+            f"{clock(self._now() - self._began)} [bold]{event.stage:<11}[/] {count}{about}{escape(event.text)}{spent}",
             highlight=False,
             soft_wrap=True,
         )
-
-    def _show_live(self, event: Event) -> None:
-        if self._status is not None:
-            about = f"{escape(event.instance)}: {event.stage} {escape(event.text)}"
-            self._status.update(f"{about}  [dim]{escape(self._spent())}[/]")
-
-    def _elapsed(self) -> str:
-        seconds = int(time.monotonic() - self._began)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -68,7 +68,7 @@ def command(
             async with watched_batch(errors, interrupt, as_json=as_json, fork=fork) as many:
                 wanted = {**changes, **limits, **of_batch}
                 outcome = await many.resume_batch(name, runs, wanted, settle=by_hand, retry=retry or "")
-                return deliver_batch(many, outcome, errors, as_json=as_json)
+            return deliver_batch(many, outcome, errors, as_json=as_json)
         if given := [flag for flag, value in {**of_batch, "retry": retry}.items() if value is not None]:
             raise InputError("the run is no batch", where=f"--{given[0].replace('_', '-')}", hint=f"runoff resume {name}")
         async with watched(errors, interrupt, as_json=as_json, fork=fork) as session:

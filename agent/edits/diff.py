@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,12 @@ class Change:
 
 def diff_of(changes: Mapping[str, Change]) -> Patch:
     """The patch from all `before` to all `after`, by path. Raises InfrastructureError if git fails."""
+    return _diff_of(tuple(changes.items()))
+
+
+@lru_cache(maxsize=64)  # several samples of an issue make the same edit, soon after each other
+def _diff_of(listed: tuple[tuple[str, Change], ...]) -> Patch:
+    changes = dict(listed)
     with TemporaryDirectory(prefix="runoff-diff-") as folder:
         root = Path(folder)
         for part in ("objects", "refs"):

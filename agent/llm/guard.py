@@ -59,6 +59,8 @@ class GuardedClient:
         await self.client.close()
 
     def _without(self, request: Request, secrets: Redactor) -> Request:
+        if all(secrets.known(part.text) is part.text for message in request.messages for part in message.parts):
+            return request
         hidden = partial(self._hidden, secrets=secrets)
         messages = tuple(
             replace(message, parts=tuple(replace(part, text=hidden(part.text)) for part in message.parts))

@@ -2,9 +2,11 @@
 
 The bound follows additive increase, multiplicative decrease, as TCP's congestion window does (Chiu and Jain 1989; RFC
 5681): it falls by half when the server says that it is overloaded, and rises by one after as many good calls as it is
-wide, up to what the user allows. A pause that the server asks of one call holds back all of them. A call that waits to
-be repeated gives its place to another, and is the first to get one again. Calls of lower rank go first: an instance
-that began early ends early, where all would else end together.
+wide, up to what the user allows. A pause that the server asks of one call holds back all of them. A refusal that is
+alone among many calls does neither: a gateway with one busy replica turns a few away whatever the load is, and if each
+halved the bound, one in a hundred would leave a bound of about a dozen (it settles near the square root of 2 over their
+share: Mathis et al. 1997). A call that waits to be repeated gives its place to another, and is the first to get one
+again. Calls of lower rank go first: an instance that began early ends early, where all would else end together.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ LONGEST_HOLD = 120.0
 UNASKED_HOLD = 10.0
 """The same where an overloaded server names no pause and the call that was turned away chose its own."""
 
+ALONE = 1 / 20
+"""Fewer refusals than this share of the bound, while as many calls end well as it is wide, say nothing of the others."""
+
 
 class Limiter:
     """At most `limit` holders of a slot at a time; those who wait go by: repeated calls first, then rank, then order."""
@@ -32,11 +37,13 @@ class Limiter:
         self._waiting: list[tuple[bool, int, int, asyncio.Future[None]]] = []
         self._arrivals = count()
         self._hold: asyncio.TimerHandle | None = None
-        self._good = 0
+        self._good = self._refused = 0
         self.round = 0
         """Counts the decreases; a call belongs to the round in which its attempt began."""
         self.in_flight = 0
         """Slots that are held now."""
+        self.given = 0
+        """Slots that were given so far."""
 
     @property
     def limit(self) -> int:
@@ -47,7 +54,7 @@ class Limiter:
     def limit(self, limit: int) -> None:
         """What the user allows from now on; a lower one takes effect as slots are given back."""
         self._ceiling = self._limit = max(1, limit)
-        self._good = 0
+        self._good = self._refused = 0
         self._wake()
 
     @asynccontextmanager
@@ -72,26 +79,34 @@ class Limiter:
 
     def raise_bound(self, began: int) -> None:
         """A call of round `began` ended well: as many of this round as the bound is wide raise it by one."""
-        if began != self.round or self._limit >= self._ceiling:
+        if began != self.round:
             return
         self._good += 1
         if self._good >= self._limit:
-            self._limit += 1
-            self._good = 0
-            self._wake()
+            self._good = self._refused = 0
+            if self._limit < self._ceiling:
+                self._limit += 1
+                self._wake()
 
-    def lower_bound(self, began: int) -> None:
-        """A call of round `began` met an overloaded server: the first of a round halves the bound, the others do not."""
+    def lower_bound(self, began: int) -> bool:
+        """A call of round `began` met an overloaded server; whether that says something of the others (`ALONE`).
+
+        The first of a round that does halves the bound, the others do not.
+        """
         if began != self.round:
-            return
+            return True
+        self._refused += 1
+        if self._refused < self._limit * ALONE:
+            return False
         self.round += 1
-        self._good = 0
+        self._good = self._refused = 0
         self._limit = max(1, self._limit // 2)
+        return True
 
     async def take(self, *, again: bool, rank: int = 0) -> None:
         """Wait for a slot; with `again` before those who have not had one yet."""
         if self._free and not self._waiting:
-            self.in_flight += 1
+            self._count()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (not again, rank, next(self._arrivals), turn))
@@ -107,6 +122,10 @@ class Limiter:
         self.in_flight -= 1
         self._wake()
 
+    def _count(self) -> None:
+        self.in_flight += 1
+        self.given += 1
+
     @property
     def _free(self) -> bool:
         return self._hold is None and self.in_flight < self._limit
@@ -119,7 +138,7 @@ class Limiter:
         while self._waiting and self._free:
             turn = heappop(self._waiting)[-1]
             if not turn.done():
-                self.in_flight += 1
+                self._count()
                 turn.set_result(None)
 
 
@@ -132,6 +151,7 @@ class Slot:
         self._held = False
         self._round = 0
         self._fault: Transient | None = None
+        self._alone = False
 
     async def take(self, *, again: bool = False) -> None:
         """Wait for the place; the attempt belongs to the round in which it gets it."""
@@ -151,20 +171,24 @@ class Slot:
     def failed(self, fault: Transient) -> None:
         """The attempt failed in passing; only an overload says something about the bound."""
         self._fault = fault
-        if fault.overload:
-            self._limiter.lower_bound(self._round)
+        self._alone = fault.overload and not self._limiter.lower_bound(self._round)
 
     async def rest(self, seconds: float) -> None:
         """Wait before the next attempt, while another call has the place.
 
         The pause that the server asked for is everybody's. An overloaded server that named none would turn others away
-        as well, so for a part of the wait nobody begins. A call that gives up, because the pause is longer than it may
-        wait, does not come here and holds nobody: the others find out, and end too.
+        as well, so for a part of the wait nobody begins. A refusal that is alone holds nobody. A call that gives up, because
+        the pause is longer than it may wait, does not come here and holds nobody either: the others find out, and end too.
         """
-        if self._fault is not None and self._fault.retry_after is not None:
-            self._limiter.hold(min(self._fault.retry_after, LONGEST_HOLD))
-        elif self._fault is not None and self._fault.overload:
-            self._limiter.hold(min(seconds, UNASKED_HOLD))
+        if self._fault is not None and not self._alone:
+            self._limiter.hold(_hold_of(self._fault, seconds))
         self.give_back()
         await asyncio.sleep(seconds)
         await self.take(again=True)
+
+
+def _hold_of(fault: Transient, seconds: float) -> float:
+    """For how long nobody is to begin where one call waits for so many seconds."""
+    if fault.retry_after is not None:
+        return min(fault.retry_after, LONGEST_HOLD)
+    return min(seconds, UNASKED_HOLD) if fault.overload else 0.0

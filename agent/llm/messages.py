@@ -24,10 +24,14 @@ class Part:
     cache: bool = False
     """A prompt-cache breakpoint lies behind this part: everything up to here is shared with other requests."""
 
+    _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
     @property
     def digest(self) -> str:
         """Identity of the text alone: two parts with the same text are stored once."""
-        return digest_of(self.text)
+        if not self._digest:  # asked for several times a call, of prompts that are long and live for many calls
+            self._digest.append(digest_of(self.text))
+        return self._digest[0]
 
 
 @dataclass(frozen=True, slots=True)

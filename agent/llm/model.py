@@ -21,7 +21,7 @@ from agent.llm.primer import Primer
 from agent.llm.retry import Repeat, RetryLimits, with_retries
 from agent.llm.tokens import BYTES_PER_TOKEN, bound_counted, bound_prompt, estimate_messages, estimate_prompt
 from agent.llm.totals import Worst
-from sandbox.errors import BudgetReached, RunoffError
+from sandbox.errors import BudgetReached, RunoffError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +100,23 @@ class Model:
             slot.give_back()  # or it would keep out those whose settling it waits for
         number = await self._budget.admit(worst, lambda: self._reserve(request, key, worst), key.instance)
         try:
+            await self._keep(number)
             if waits:
                 await self._take_again(slot, number)
             yield _Call(self._ledger, self._budget, number, key, worst, self._on_repeat)
         finally:
             self._budget.release(key.instance)
+
+    async def _keep(self, number: int) -> None:
+        """Wait until the reservation is on the disk."""
+        try:
+            await self._ledger.lasting()
+        except asyncio.CancelledError:
+            self._ledger.fail(number, "cancelled before it was sent")
+            raise
+        except StoreError:
+            self._ledger.withdraw(number)
+            raise
 
     async def _take_again(self, slot: Slot, number: int) -> None:
         try:

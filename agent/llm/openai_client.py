@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion
+from openai import RequestOptions
+from openai.types.chat import ChatCompletionChunk
 
 from agent.llm.client import CallKey
 from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
@@ -17,9 +18,12 @@ from agent.llm.errors import UnknownModel
 from agent.llm.faults import complaint_of, fault_of_status, garbled
 from agent.llm.messages import Reply, Request
 from agent.llm.openai_replies import is_text, read_stream, read_whole
+from agent.llm.openai_wire import Fields, plain, read_events, read_object
 from agent.llm.parameters import Parameters
 from sandbox.api import digest_of
 
+PATH = "/chat/completions"
+SECURITY: RequestOptions = {"security": {"bearer_auth": True}}
 STRICT_OWNERS = frozenset({"vllm"})
 """Servers whose list of models is complete; llama.cpp accepts any name, routers list aliases as they please."""
 
@@ -114,26 +118,37 @@ class OpenAIClient:
         async with self._at.attempt():
             if arguments.get("stream"):
                 return await self._stream(arguments)
-            return self._whole(await self._sdk.chat.completions.create(**arguments))
+            response = await self._sdk.post(PATH, cast_to=httpx2.Response, body=arguments, options=SECURITY)
+            return self._whole(response.content)
 
     async def _stream(self, arguments: Mapping[str, Any]) -> Reply:
-        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
-        if "json" in raw.headers.get("content-type", ""):  # a server that does not stream, asked or not
-            return self._whole(ChatCompletion.construct(**json.loads(await raw.http_response.aread())))
-        async with raw.parse() as chunks:
-            try:
-                with self._at.reading():
-                    return (await read_stream(self._at.flowing(aiter(chunks), is_text))).reply()
-            except (openai.APIConnectionError, openai.APIStatusError, openai.APIResponseValidationError):
-                raise
-            except openai.APIError as error:  # told in the midst of the stream
-                raise fault_of_status(raw.status_code, error.body, {}, self._at.where) from error
+        stream = openai.AsyncStream[ChatCompletionChunk]  # says that it is one; the body is read here
+        response = await self._sdk.post(
+            PATH, cast_to=httpx2.Response, body=arguments, options=SECURITY, stream=True, stream_cls=stream
+        )
+        assert isinstance(response, httpx2.Response)  # noqa: S101  what `cast_to` asks for
+        try:
+            if "json" in response.headers.get("content-type", ""):  # a server that does not stream, asked or not
+                return self._whole(await response.aread())
+            with self._at.reading():
+                return (await read_stream(self._at.flowing(self._sound(read_events(response)), is_text))).reply()
+        finally:
+            await response.aclose()
 
-    def _whole(self, answer: ChatCompletion) -> Reply:
-        if not isinstance(answer, ChatCompletion):
+    async def _sound(self, arrivals: AsyncIterator[list[Any]]) -> AsyncIterator[list[Any]]:
+        """The events of a stream. Raises the fault that one of them tells."""
+        async for events in arrivals:
+            for event in events:
+                if event.error:
+                    raise fault_of_status(200, {"error": plain(event.error)}, {}, self._at.where)
+            yield events
+
+    def _whole(self, content: bytes) -> Reply:
+        answer = read_object(content)
+        if not isinstance(answer, Fields):
             raise garbled("not a completion", self._at.where)
-        if not answer.choices and (told := (answer.model_extra or {}).get("error")):  # routers answer 200 all the same
-            raise fault_of_status(200, {"error": told}, {}, self._at.where)
+        if not answer.choices and answer.error:  # routers answer 200 all the same
+            raise fault_of_status(200, {"error": plain(answer.error)}, {}, self._at.where)
         with self._at.reading():
             return read_whole(answer).reply()
 

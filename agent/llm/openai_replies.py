@@ -1,6 +1,7 @@
 """Reads chat completions, whole or in pieces, from servers that take the protocol more or less at its word.
 
-The SDK checks no types: a field may be missing, null, or something else than the protocol says.
+Nothing has checked their types (`agent.llm.openai_wire`): a field may be missing, which is None here, or be something
+else than the protocol says.
 """
 
 from __future__ import annotations
@@ -8,9 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
-
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.completion_usage import CompletionUsage
 
 from agent.llm.messages import Reply, StopReason, Usage
 from agent.llm.reasoning import without_reasoning
@@ -28,7 +26,7 @@ class Draft:
     reasoning: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     finish: str | None = None
-    usage: CompletionUsage | None = None
+    usage: Any = None
     model: str = ""
 
     def take(self, message: Any) -> None:
@@ -37,6 +35,15 @@ class Draft:
         self.refusal.append(_text(getattr(message, "refusal", None)))
         thoughts = (getattr(message, name, None) for name in _REASONING)
         self.reasoning.append(next((each for each in thoughts if each and isinstance(each, str)), ""))
+
+    def add(self, chunk: Any) -> None:
+        """Add an event of a stream. Raises TypeError or AttributeError where it is none."""
+        self.model = _name(chunk.model) or self.model
+        self.usage = chunk.usage or self.usage
+        for choice in (chunk.choices or [])[:1]:
+            self.finish = choice.finish_reason or self.finish
+            if choice.delta:
+                self.take(choice.delta)
 
     def reply(self) -> Reply:
         """The finished reply. Raises ValueError where the server says that it is none."""
@@ -58,7 +65,7 @@ class Draft:
         return Reply(text=text, usage=_usage(self.usage), model=self.model, stop_reason=reason)
 
 
-def read_whole(answer: ChatCompletion) -> Draft:
+def read_whole(answer: Any) -> Draft:
     """A completion that came in one piece. Raises AttributeError, IndexError or TypeError where it is none."""
     choice = answer.choices[0]
     draft = Draft(finish=choice.finish_reason, usage=answer.usage, model=_name(answer.model))
@@ -66,24 +73,20 @@ def read_whole(answer: ChatCompletion) -> Draft:
     return draft
 
 
-async def read_stream(chunks: AsyncIterator[ChatCompletionChunk]) -> Draft:
+async def read_stream(arrivals: AsyncIterator[list[Any]]) -> Draft:
     """A completion that comes in pieces, its usage last. Raises ValueError where the end is missing."""
     draft = Draft()
-    async for chunk in chunks:
-        draft.model = _name(chunk.model) or draft.model
-        draft.usage = chunk.usage or draft.usage
-        for choice in (chunk.choices or [])[:1]:
-            draft.finish = choice.finish_reason or draft.finish
-            if choice.delta:
-                draft.take(choice.delta)
+    async for chunks in arrivals:
+        for chunk in chunks:
+            draft.add(chunk)
     if draft.finish is None:
         raise ValueError("it broke off before its end" if draft.model or draft.text else "it has no events")
     return draft
 
 
-def is_text(chunk: ChatCompletionChunk) -> bool:
-    """Whether the piece has text of the answer, not only of reasoning."""
-    return any(choice.delta and choice.delta.content for choice in chunk.choices or [])
+def is_text(chunks: list[Any]) -> bool:
+    """Whether the pieces have text of the answer, not only of reasoning."""
+    return any(choice.delta and choice.delta.content for chunk in chunks for choice in chunk.choices or [])
 
 
 def _text(content: object) -> str:
@@ -94,7 +97,7 @@ def _text(content: object) -> str:
         case str():
             return content
         case list():
-            return "".join(_text(part.get("text")) for part in content if part.get("type", "text") == "text")
+            return "".join(_text(part.text) for part in content if (part.type or "text") == "text")
     raise TypeError(f"the content is of type {type(content).__name__}")
 
 
@@ -102,7 +105,7 @@ def _name(model: object) -> str:
     return model if isinstance(model, str) else ""
 
 
-def _usage(usage: CompletionUsage | None) -> Usage:
+def _usage(usage: Any) -> Usage:
     """The prompt count there includes what the cache gave and took; here each token counts once."""
     details = getattr(usage, "prompt_tokens_details", None)
     read = counted(getattr(details, "cached_tokens", None))

@@ -106,9 +106,15 @@ class Journal:
                 raise JournalMismatch(name, where=where)
         return entry
 
-    def append(self, entry: Entry, *, remember: bool = True) -> None:
-        """Write an effect and wait until it is on the disk. `remember`: it will be looked up again in this process."""
+    def append(self, entry: Entry) -> None:
+        """Write an effect and wait until it is on the disk."""
         self._file.append(entry.line())
+        self._entries[entry.branch, entry.sequence] = entry
+
+    async def commit(self, entry: Entry, *, remember: bool = True) -> None:
+        """The same while others go on. `remember`: it will be looked up again in this process."""
+        self._file.write(entry.line())
+        await self._file.lasting()
         if remember:
             self._entries[entry.branch, entry.sequence] = entry
 

@@ -1,5 +1,6 @@
 """Files of lines: every prefix and every damaged byte is either read, dropped as torn, or named; never a traceback."""
 
+import asyncio
 import errno
 import json
 import os
@@ -160,3 +161,41 @@ def test_folders_that_cannot_be_synced_are_left_alone(tmp_path, monkeypatch):
     file.append({"kind": "a"})
     file.close()
     assert len(list(read_lines(file.path, "it"))) == 2
+
+
+async def test_lines_that_are_waited_for_together(tmp_path):
+    file = Appender(tmp_path / "lines.jsonl", "it", {"kind": "start"})
+
+    async def one(number):
+        file.write({"kind": "a", "id": number})
+        await file.lasting()
+        assert number in [line.get("id") for line in read_lines(file.path, "it")]
+
+    await asyncio.gather(*map(one, range(50)))
+    file.close()
+    assert [line.get("id") for line in read_lines(file.path, "it")] == [None, *range(50)]
+
+
+async def test_lines_that_a_disk_did_not_keep(tmp_path, monkeypatch):
+    """All that lay behind the last line that is known to be kept is lost, and nobody is told otherwise."""
+    disk = Disk()
+    monkeypatch.setattr("agent.jsonl.os", disk)
+    file = Appender(tmp_path / "lines.jsonl", "it", {"kind": "start"})
+    file.append({"kind": "a"})
+    disk.fails = "fsync"
+    for kind in "bc":
+        file.write({"kind": kind})
+    told = await asyncio.gather(file.lasting(), file.lasting(), return_exceptions=True)
+    assert [type(each) for each in told] == [StoreError, StoreError]
+    disk.fails = ""
+    file.write({"kind": "d"})
+    await file.lasting()
+    assert [line["kind"] for line in read_lines(file.path, "it")] == ["start", "a", "d"]
+
+
+def test_a_line_that_nobody_waited_for_is_kept_when_the_file_is_closed(tmp_path):
+    file = Appender(tmp_path / "lines.jsonl", "it", {"kind": "start"})
+    file.write({"kind": "a"})
+    file.close()
+    file.append({"kind": "b"})
+    assert [line["kind"] for line in read_lines(file.path, "it")] == ["start", "a", "b"]

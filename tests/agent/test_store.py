@@ -63,7 +63,7 @@ def test_a_part_that_a_power_cut_spoiled_is_stored_again(tmp_path, left):
     parts.keep(Request((Message("user", (part,)),)))
     place = next(tmp_path.glob("*/*.txt"))
     place.write_text(left)
-    parts.keep(Request((Message("user", (part,)),)))
+    Parts(tmp_path).keep(Request((Message("user", (part,)),)))
     assert parts.text(part.digest) == part.text
 
 

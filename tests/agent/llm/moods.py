@@ -188,7 +188,8 @@ An attempt *may be billed* when the server had the request and no usable reply c
 apart from the dollars that are known.
 
 - **Overload** (429, 529, 503 unless a model is being loaded) halves the bound on calls in flight, once for all calls that
-  were under way together; as many good calls as the bound is wide raise it by one, up to `--in-flight`.
+  were under way together; as many good calls as the bound is wide raise it by one, up to `--in-flight`. With more than 20
+  calls in flight that takes a twentieth of them: a refusal that is alone says nothing of the others, and holds none of them.
 - **Retry-After**, in seconds or as a date, holds back all calls to that model, for two minutes at most; then each is told by
   the server itself. Where an overloaded server names no pause, the call's own wait does so for ten seconds at most.
 - **Waiting** calls leave their place among those in flight to others. A call waits ten minutes in all; a Retry-After that

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.faults import Transient
-from agent.llm.limiter import LONGEST_HOLD, UNASKED_HOLD, Limiter, Slot
+from agent.llm.limiter import ALONE, LONGEST_HOLD, UNASKED_HOLD, Limiter, Slot
 from agent.llm.retry import GaveUp, RetryLimits, with_retries
 from tests.agent.llm.clock import in_no_time
 
@@ -41,7 +43,7 @@ class TestBound:
             assert 1 <= limiter.limit <= ceiling
             assert limiter.limit in ((before, before + 1) if good else (before, max(1, before // 2)))
 
-    @given(CEILINGS, st.integers(1, 64))
+    @given(CEILINGS, st.integers(4, 64))
     def test_refusals_of_one_round_halve_it_once(self, ceiling: int, refusals: int) -> None:
         limiter = Limiter(ceiling)
         began = limiter.round
@@ -49,11 +51,23 @@ class TestBound:
             limiter.lower_bound(began)
         assert limiter.limit == max(1, ceiling // 2)
 
+    @given(st.integers(20, 300), st.lists(st.integers(0, 50), max_size=4))
+    def test_refusals_that_are_alone_leave_it(self, width: int, gaps: list[int]) -> None:
+        limiter = Limiter(width)
+        for gap in gaps:
+            for _ in range(width + gap):
+                limiter.raise_bound(limiter.round)
+            for _ in range(math.ceil(width * ALONE) - 1):
+                assert not limiter.lower_bound(limiter.round)
+        assert limiter.limit == width
+        assert limiter.round == 0
+
     @given(CEILINGS, st.integers(0, 8))
     def test_recovers_by_one_for_as_many_good_calls_as_it_is_wide(self, ceiling: int, halvings: int) -> None:
         limiter = Limiter(ceiling)
         for _ in range(halvings):
-            limiter.lower_bound(limiter.round)
+            while not limiter.lower_bound(limiter.round):
+                pass
         while limiter.limit < ceiling:
             width = limiter.limit
             for _ in range(width):
@@ -213,6 +227,22 @@ class TestServers:
         assert in_no_time(calls(Limiter(16), 200, server.answer)) == ["done"] * 200
         assert server.most == 3
         assert server.refused < server.served / 2
+
+    @pytest.mark.parametrize("pause", [None, 2.0])
+    def test_refusals_at_random_cost_little(self, pause: float | None) -> None:
+        chance = random.Random(0)
+
+        async def answer() -> str:
+            if chance.random() < 0.01:
+                raise Transient("busy", overload=True, retry_after=pause)
+            await asyncio.sleep(1)
+            return "done"
+
+        async def work() -> float:
+            await calls(Limiter(200), 8_000, answer)
+            return now()
+
+        assert in_no_time(work()) < 1.15 * 8_000 / 200  # the last ones wait alone
 
     def test_recovers_after_the_trouble(self) -> None:
         async def work() -> tuple[int, int]:

@@ -1,0 +1,67 @@
+"""What OpenAI-compatible servers send, as objects with attributes, without the SDK's models.
+
+For each call the SDK would hold the request against its types and build a tree of pydantic models of the answer, and one
+for every event of a stream: with hundreds of calls in flight, more work than everything else about a call together. Its
+transport, authentication, time limits and errors are used as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+
+DONE = b"[DONE]"
+
+
+class Fields(SimpleNamespace):
+    """An object of a JSON text. A name that it lacks is None: servers leave out what they do not know."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+def read_object(text: bytes | str) -> Any:
+    """A JSON text whose objects are `Fields`. Raises ValueError."""
+    return json.loads(text, object_hook=_fields)
+
+
+def plain(value: Any) -> Any:
+    """What `read_object` made, as dictionaries and lists again."""
+    match value:
+        case Fields():
+            return {name: plain(held) for name, held in vars(value).items()}
+        case list():
+            return [plain(each) for each in value]
+        case _:
+            return value
+
+
+async def read_events(response: httpx2.Response) -> AsyncIterator[list[Any]]:
+    """The events of a streamed reply, those that came together in one list. Raises ValueError where one is no JSON.
+
+    What follows the last event is read too, so that the connection can be used again.
+    """
+    rest, ended = b"", False
+    async for piece in response.aiter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        found = list(filter(None, map(_data_of, lines)))
+        ended = ended or DONE in found
+        if not ended:
+            yield [read_object(data) for data in found]
+        elif DONE in found:
+            yield [read_object(data) for data in found[: found.index(DONE)]]
+    if (data := _data_of(rest)) and not ended and data != DONE:
+        yield [read_object(data)]
+
+
+def _data_of(line: bytes) -> bytes:
+    """The data of a line of server-sent events; empty for a line of another kind."""
+    return line[5:].strip() if line.startswith(b"data:") else b""
+
+
+def _fields(held: dict[str, Any]) -> Fields:
+    return Fields(**held)
