@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from agent.cleaning import clean
 from agent.context.packing import Context
 from agent.context.stage import ContextSettings, build_context
 from agent.executor import Executor
 from agent.instances import Instance
+from agent.llm.budget import IssueBudgetReached
+from agent.llm.errors import ServerUnavailable
 from agent.progress import Event, Watch
 from agent.repository import Repository, SourceFile
 from agent.store import InstanceStore, Parts, write_text
 from agent.trajectory.flow import Asks, Flow, TrajectoryKey
-from agent.trajectory.outcome import Parked
+from agent.trajectory.outcome import Outcome, Parked
 from agent.trajectory.samples import Sample, draft_samples
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.api import Patch, Script
-from sandbox.errors import BudgetReached, InfrastructureError, RunoffError
+from sandbox.errors import BudgetReached, InfrastructureError, RunoffError, SandboxError, StoreError
 from sandbox.matrix import Matrix, fill
 
 
@@ -40,6 +43,8 @@ class PipelineSettings:
     """Runs of each script on the unpatched tree."""
     context: ContextSettings = field(default_factory=ContextSettings)
     trajectory: TrajectorySettings = field(default_factory=TrajectorySettings)
+    clean: bool = False
+    """Whether tests, caches and scratch files are no part of the prediction; the patch keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,10 @@ class Result:
     outcomes: dict[str, dict[str, int]]
     """Trajectories by stage and outcome."""
     selection: dict[str, Any] | None = None
+    cause: str = ""
+    """Whose the lack of a patch is: `model` or `context` (`agent.endings.Cause`); empty where there is none."""
+    removed: dict[str, str] | None = None
+    """What the prediction leaves out of the patch: the reason by path (`agent.cleaning`)."""
 
     def to_json(self) -> dict[str, Any]:
         """As result.json holds it."""
@@ -157,7 +166,8 @@ class Pipeline:
         if "selection" not in stages:
             return self.finish(Result(self.instance.id, None, f"ended after {stages[-1]}, as asked", outcomes))
         chosen = await self.choose(samples)
-        return self.finish(Result(self.instance.id, chosen.patch, chosen.reason, outcomes, chosen.to_json()))
+        cause = "" if chosen.patch else _cause(outcomes["editing"])
+        return self.finish(Result(self.instance.id, chosen.patch, chosen.reason, outcomes, chosen.to_json(), cause))
 
     async def context(self) -> Context:
         """The files that the trajectories see."""
@@ -225,6 +235,8 @@ class Pipeline:
 
     def finish(self, result: Result) -> Result:
         """Write the result."""
+        if result.patch and self.settings.clean:
+            result = _cleaned(result, result.patch)
         if result.patch:
             write_text(self.store.path / "patch.diff", result.patch.diff)
         self.store.write("result.json", result.to_json())
@@ -248,11 +260,33 @@ class Pipeline:
         self.watch(Event(self.instance.id, stage, text, done, total, passing=total > 0))
 
 
+def _cleaned(result: Result, patch: Patch) -> Result:
+    """With what its prediction leaves out; a patch of nothing else is none."""
+    cleaned = clean(patch.diff)
+    if not cleaned.removed or cleaned.diff.strip():
+        return replace(result, removed=dict(cleaned.removed))
+    kinds = " and ".join(f"{count} {kind}" for kind, count in Counter(cleaned.removed.values()).items())
+    return replace(result, removed=dict(cleaned.removed), cause="model", reason=f"the patch holds nothing but {kinds}")
+
+
 def _interruption(parked: Sequence[Parked], samples: int, run: str) -> RunoffError:
     """What ends the run for now: the budget if that is all there is, else the infrastructure."""
     causes = Counter(trajectory.cause for trajectory in parked)
+    kinds: tuple[type[RunoffError], ...] = (SandboxError, StoreError, ServerUnavailable, IssueBudgetReached)
     words = ", ".join(f"{count} {cause}" for cause, count in causes.items())
     message = f"{len(parked)} of {samples} samples are parked: {words}"
-    if set(causes) == {BudgetReached.cause}:
+    for kind in kinds:
+        if set(causes) == {kind.cause}:
+            return kind(message, where=parked[0].message, hint=f"runoff resume {run}" + _more(kind))
+    if set(causes) <= {BudgetReached.cause, IssueBudgetReached.cause}:
         return BudgetReached(message, where=parked[0].message, hint=f"runoff resume {run} --budget MORE")
     return InfrastructureError(message, where=parked[0].message, hint=f"runoff resume {run}")
+
+
+def _more(kind: type[RunoffError]) -> str:
+    return " --budget-per-issue MORE" if kind is IssueBudgetReached else ""
+
+
+def _cause(editing: Mapping[str, int]) -> str:
+    """Why no candidate is left: the context if that is what ended all trajectories, else the model."""
+    return "context" if set(editing) == {str(Outcome.CONTEXT)} else "model"

@@ -15,14 +15,17 @@ class Event:
 
     instance: str
     stage: str
-    """`environment`, `relevance`, `ranking`, `testing`, `editing`, `matrix` or `selection`; `note` for what belongs to
-    no stage: a warning, a call that is repeated."""
+    """`started`; `environment`, `relevance`, `ranking`, `testing`, `editing`, `matrix` or `selection`; `ended`, in a run
+    of many instances; `note` for what belongs to no stage: a warning, a call that is repeated."""
     text: str
     done: int = 0
-    """How much of the stage is done, out of `total`; both 0 where that is not known."""
+    """How much of the stage is done, out of `total`; both 0 where that is not known. With `started` and `ended`: instances
+    of the run that have."""
     total: int = 0
     passing: bool = False
     """Of interest only as long as it is the newest: a plain log leaves it out."""
+    cause: str = ""
+    """With `ended`: why the instance has no patch (`agent.endings.Cause`)."""
 
     def to_json(self) -> dict[str, Any]:
         """For a line of `--json`."""

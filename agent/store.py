@@ -4,7 +4,7 @@
     runs/<run>/ledger.jsonl           what every call cost
     runs/<run>/parts/ab/<digest>.txt  request text, once per digest
     runs/<run>/<instance>/            instance.json 01_context/ 02_testing/ 03_editing/ 04_matrix.json 05_selection.jsonl
-                                      executions.jsonl result.json patch.diff
+                                      executions.jsonl result.json patch.diff, or failure.json
     runs/<run>/predictions.jsonl      what the official harness reads
     runs/<run>/unresolved.json        instances without a patch, by cause
 
@@ -20,7 +20,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ import filelock
 
 from agent.jsonl import sync_folder
 from agent.llm.messages import Request
+from agent.predictions import prediction, unresolved
 from agent.redaction import MARK, of_process
 from agent.trajectory.journal import Journal
 from sandbox.errors import InputError, StoreError
@@ -39,6 +40,8 @@ CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming",
     "budget",
     "budget_tokens",
     "budget_calls",
+    "budget_per_issue",
+    "instances_at_once",
 }
 """Settings that may differ when a run is taken up again: they do not change what a model sees."""
 _FOLDERS = {"relevance": "01_context", "ranking": "01_context", "testing": "02_testing", "editing": "03_editing"}
@@ -173,6 +176,13 @@ class InstanceStore:
         path = self.path / name
         return read_json(path, *names) if path.exists() else None
 
+    def outcome(self, model: str) -> tuple[str | None, dict[str, str]]:
+        """(its line of predictions.jsonl, None if it has none; why it has none)."""
+        patch, result = self.path / "patch.diff", self.read("result.json")
+        diff = patch.read_bytes().decode("utf-8", "surrogateescape") if patch.exists() else None
+        line = prediction(self.path.name, model, diff, result)
+        return line, {} if line else unresolved(result, self.read("failure.json"))
+
 
 class Run:
     """A run's folder. Reading needs no lock; whoever works on a run holds `lock()`."""
@@ -219,6 +229,15 @@ class Run:
         """Ids of the instances that have a folder."""
         return sorted(path.parent.name for path in self.path.glob("*/instance.json"))
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether it was begun with a data set's instances, be it one of them."""
+        return "order" in self.manifest()
+
+    def order(self) -> list[str]:
+        """Ids of the instances in the order in which they are to be worked on."""
+        return list(self.manifest().get("order", self.instances()))
+
     def manifest(self) -> dict[str, Any]:
         """The manifest. Raises InputError for a format that this runoff does not know."""
         manifest = read_json(self.path / "manifest.json", "settings")
@@ -257,10 +276,13 @@ class Run:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             write_json(self.path / "manifest.json", {"format": FORMAT, "created": created, **manifest})
 
-    def check(self, manifest: Mapping[str, Any], instances: Mapping[str, Mapping[str, Any]]) -> None:
+    def check(
+        self, manifest: Mapping[str, Any], instances: Mapping[str, Mapping[str, Any]], names: Sequence[str] = ()
+    ) -> None:
         """Raises InputError if the run is there already, with other settings or other instances than these.
 
         `instances`: by id, what instance.json would hold. A commit or an issue that has changed since makes another run.
+        `names`: what of it is compared; all of it if none are given.
         """
         if not (self.path / "manifest.json").exists():
             return
@@ -275,6 +297,8 @@ class Run:
 
         for identifier in self.instances():
             held = self.instance(identifier).read("instance.json")
+            if names:
+                held = {name: held.get(name) for name in names}
             if differs := _difference(held, instances.get(identifier)):
                 raise InputError(
                     f"the run exists with another {differs.replace('_', ' ')}",
@@ -331,18 +355,19 @@ class Run:
 
     def write_predictions(self, model: str) -> None:
         """predictions.jsonl and unresolved.json, from the instances' results."""
-        predictions, unresolved = [], {}
+        predictions: list[str] = []
+        missing: dict[str, dict[str, str]] = {}
+        for row in self.manifest().get("left_out", []):
+            missing[row["id"] or f"row {row['row']}"] = {"cause": "data", "reason": row["reason"]}
         for identifier in self.instances():
-            store = self.instance(identifier)
-            patch, result = store.path / "patch.diff", store.read("result.json")
-            if patch.exists():
-                text = patch.read_text(encoding="utf-8", errors="surrogateescape")
-                row = {"instance_id": identifier, "model_name_or_path": model, "model_patch": text}
-                predictions.append(json.dumps(row, ensure_ascii=False) + "\n")
+            line, why = self.instance(identifier).outcome(model)
+            missing.pop(identifier, None)  # another row of the same id was left out
+            if line is None:
+                missing[identifier] = why
             else:
-                unresolved[identifier] = result["reason"] if result else "unfinished"
+                predictions.append(line)
         _write_if_new(self.path / "predictions.jsonl", "".join(predictions))
-        _write_if_new(self.path / "unresolved.json", _json(unresolved))
+        _write_if_new(self.path / "unresolved.json", _json(missing))
 
 
 def _who(owner: Path) -> str:

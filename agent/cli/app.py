@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agent.cli import doctor, images, resume, show, solve, streams
+from agent.cli import batch, doctor, images, resume, show, solve, streams
 
 app = typer.Typer(
     name="runoff",
@@ -17,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("solve", epilog=solve.EXAMPLE)(solve.command)
+app.command("batch", epilog=batch.EXAMPLE)(batch.command)
 app.command("resume", epilog=resume.EXAMPLE)(resume.command)
 app.command("show", epilog=show.EXAMPLE)(show.command)
 app.add_typer(images.app, name="images")

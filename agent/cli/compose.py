@@ -8,46 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from agent.cli.components import context_settings, selection_settings, trajectory_settings
-from agent.cli.environment import health, prepare
-from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs, open_inputs, reopen_inputs
 from agent.cli.interrupts import Interrupt
-from agent.cli.models import Specs, open_models, prices_of, rates_of, same_model, specs_of, system_name
+from agent.cli.models import Specs, open_models, prices_of, same_model, specs_of, system_name
+from agent.cli.open_instance import OpenInstance
+from agent.cli.open_run import OpenRun, manifest_of
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
-from agent.cli.settings import SolveSettings, validated
-from agent.executor import Executor
+from agent.cli.settings import S, SolveSettings, validated
 from agent.instances import Instance
 from agent.llm.ledger import Ledger
 from agent.llm.prices import PriceTable
 from agent.llm.specs import parse_spec
 from agent.llm.totals import Totals
-from agent.pipeline import Pipeline, PipelineSettings, Result
+from agent.pipeline import Result
 from agent.progress import Event, Watch, note
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
-from sandbox.api import Limits
 from sandbox.errors import InputError
 from sandbox.probe import choose
-from selection.runoff import RunOff
 
 
 class Session:
     """One run: opens what it needs, checks it, carries the instance through, and closes everything.
 
-    What a command line and the library (`agent.cli.library`) have in common.
+    What a command line and the library (`agent.cli.library`) have in common. A run with many instances is a
+    `agent.cli.batching.BatchSession`.
     """
+
+    verb = "solve"
+    """How the names of runs begin that the user did not name."""
 
     def __init__(
         self,
@@ -108,10 +106,8 @@ class Session:
         refuse_secrets(settings)
         inputs = await open_inputs(settings)
         refuse_secrets_of_issue(inputs.instance)
-        name = settings.run or _free_name(Path(settings.runs), inputs.instance.id)
-        if "/" in name or name.startswith("."):
-            raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
-        return await self._work(Run(Path(settings.runs) / name), settings, inputs, anew=True)
+        run = self._named(settings, inputs.instance.id)
+        return await self._work(run, settings, inputs, anew=True)
 
     async def resume(
         self, name: str, runs: Path, changes: Mapping[str, Any], *, settle: Mapping[str, float] | None = None
@@ -121,15 +117,7 @@ class Session:
         `settle`: what somebody read off the bill for calls that were cut off, by number, or `all`, in dollars a call.
         """
         run = Run.find(name, runs)
-        recorded = run.settings()
-        wanted = {key: value for key, value in changes.items() if value is not None}
-        if "model" in wanted and recorded["cheap_model"] == recorded["model"]:
-            wanted.setdefault("cheap_model", wanted["model"])
-        for key in ("model", "cheap_model"):
-            if key in wanted:
-                same_model(recorded[key], wanted[key], key)
-        settings = validated({**recorded, **wanted, "runs": str(run.path.parent), "run": run.name})
-        refuse_secrets(settings)
+        settings, wanted = self._changed(run, changes, SolveSettings)
         known = run.instances()
         if len(known) != 1:
             raise InputError(
@@ -147,13 +135,34 @@ class Session:
         self.run, self.settings, self.instance = run, settings, inputs.instance
         self.repository = self._stack.enter_context(inputs.repository)
         self._ledger = self._ledger or Ledger(run.ledger)
-        name = system_name(parse_spec(recorded["model"]))
+        name = system_name(parse_spec(settings.model))
         if held:
             run.write_predictions(name)
         else:
             run.finish(name)
         self._watch(note("the run is finished; this is its result"))
         return finished
+
+    def _named(self, settings: SolveSettings, what: str) -> Run:
+        """The run of the settings' name; of one that says `what` if they have none. Raises InputError."""
+        name = settings.run or _free_name(Path(settings.runs), self.verb, what)
+        if "/" in name or name.startswith("."):
+            raise InputError(f"'{name}' cannot be the name of a run", where="--run", hint="use a plain folder name")
+        return Run(Path(settings.runs) / name)
+
+    @staticmethod
+    def _changed(run: Run, changes: Mapping[str, Any], kind: type[S]) -> tuple[S, dict[str, Any]]:
+        """The settings to go on with, and what of them differs from before. Raises InputError."""
+        recorded = run.settings()
+        wanted = {key: value for key, value in changes.items() if value is not None}
+        if "model" in wanted and recorded["cheap_model"] == recorded["model"]:
+            wanted.setdefault("cheap_model", wanted["model"])
+        for key in ("model", "cheap_model"):
+            if key in wanted:
+                same_model(recorded[key], wanted[key], key)
+        settings = validated({**recorded, **wanted, "runs": str(run.path.parent), "run": run.name}, None, kind)
+        refuse_secrets(settings)
+        return settings, wanted
 
     def _take_up(self, run: Run, settings: SolveSettings, changes: Mapping[str, Any], settle: Mapping[str, float]) -> None:
         """Hold the run, note what changes, and settle what is to be settled."""
@@ -168,7 +177,28 @@ class Session:
 
     async def _work(self, run: Run, settings: SolveSettings, inputs: Inputs, *, anew: bool) -> Result:
         self.run, self.settings = run, settings
+        if anew:
+            inputs = inputs.taken_up(self.run.instance(inputs.instance.id).read("instance.json"))
         self.instance, self.repository = inputs.instance, self._stack.enter_context(inputs.repository)
+        self._look_at_work_tree()
+        components(settings)
+        specs = specs_of(settings, os.environ, self._watch)
+        prices = prices_of(specs, settings)
+        manifest = manifest_of(settings, specs, prices)
+        if anew:
+            self._hold(run, manifest, {inputs.instance.id: inputs.to_json()})
+        instance = OpenInstance(await self._open(specs, prices), inputs)
+        await self._stack.enter_async_context(instance)
+        inputs = await instance.prepare()
+        self.instance = inputs.instance
+        run.begin(manifest, {self.instance.id: inputs.to_json()})
+        self._interrupt.hint = f"runoff resume {run.name}"
+        self._watch(Event(self.instance.id, "started", f"run {run.name}"))
+        result = await instance.work()
+        run.write_predictions(system_name(specs.main))
+        return result
+
+    def _look_at_work_tree(self) -> None:
         if self._needs_work_tree and not self.repository.has_work_tree:
             raise InputError(
                 "the repository has no work tree to apply a patch to", where="--apply", hint="leave --apply out"
@@ -177,95 +207,48 @@ class Session:
             self._watch(
                 note(f"the work tree is dirty ({dirty}): what is committed at {self.instance.base_commit[:12]} is used")
             )
-        if anew:
-            inputs = inputs.taken_up(self.store.read("instance.json"))
-            self.instance = inputs.instance
-        context, trajectory = context_settings(settings), trajectory_settings(settings)
-        selection = selection_settings(settings)
-        specs = specs_of(settings, os.environ, self._watch)
-        prices = prices_of(specs, settings)
-        manifest = self._manifest(specs, prices)
-        if anew:
-            self._hold(run, manifest, inputs)
-        assert self._ledger is not None  # noqa: S101  opened by `_hold` or `_take_up`
-        models = await open_models(
-            specs, prices, settings, ledger=self._ledger, env=os.environ, watch=self._watch, stack=self._stack
-        )
-        executor, inputs = await self._executor(inputs)
-        self.instance = inputs.instance
-        run.begin(manifest, {self.instance.id: inputs.to_json()})
-        self._interrupt.hint = f"runoff resume {run.name}"
-        self._watch(Event(self.instance.id, "started", f"run {run.name}"))
-        pipeline = Pipeline(
-            self.instance,
-            self.repository,
-            models,
-            executor,
-            self.store,
-            run.parts,
-            RunOff(selection),
-            PipelineSettings(
-                settings.samples,
-                tuple(settings.stages.split(",")),
-                settings.baseline_repeats,
-                context,
-                trajectory,
-            ),
-            self._watch,
-            fork=self._fork,
-            forecast=lambda files: in_a_line(self._with_models(specs), self.instance, files),
-        )
-        result = await pipeline.run()
-        run.write_predictions(system_name(specs.main))
-        return result
 
-    def _hold(self, run: Run, manifest: Mapping[str, Any], inputs: Inputs) -> None:
-        """Hold a run that begins, or one of that name with the same settings."""
+    def _hold(
+        self, run: Run, manifest: Mapping[str, Any], instances: Mapping[str, Mapping[str, Any]], names: Sequence[str] = ()
+    ) -> None:
+        """Hold a run that begins, or one of that name with the same settings and instances (`names`: see `Run.check`)."""
         existed = run.path.exists()
         self._stack.enter_context(run.lock())
         if not existed:
             self._stack.callback(_remove_if_unused, run.path)
-        run.check(manifest, {self.instance.id: inputs.to_json()})
+        run.check(manifest, instances, names)
         self._ledger = self._stack.enter_context(Ledger(run.ledger))
 
-    async def _executor(self, inputs: Inputs) -> tuple[Executor | None, Inputs]:
-        """The sandbox with a healthy environment, None if no stage executes anything; and the inputs with what it is."""
-        if self.settings.stages == "context":
-            return None, inputs
-        settings = self.settings
-        sandbox = await choose(settings.sandbox, settings.workers, self._tell)
-        self._stack.push_async_callback(sandbox.close)
-        self._interrupt.kill = sandbox.interrupt
-        settled = await prepare(sandbox, inputs, settings, self._tell)
-        self._tell(health(settled.baseline))
-        limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
-        executor = Executor(sandbox, settled.environment, limits, self.store.executions)
-        self._stack.callback(executor.close)
-        return executor, settled.inputs
+    async def _open(self, specs: Specs, prices: PriceTable) -> OpenRun:
+        """The models and the sandbox of a run that is held, checked."""
+        settings, sandbox = self.settings, None
+        assert self._ledger is not None  # noqa: S101  opened by `_hold` or `_take_up`
+        models = await open_models(
+            specs, prices, settings, ledger=self._ledger, env=os.environ, watch=self._watch, stack=self._stack
+        )
+        if settings.stages != "context":
+            tell = lambda text: self._watch(Event(self._about, "environment", text))  # noqa: E731
+            sandbox = await choose(settings.sandbox, settings.workers, tell)
+            self._stack.push_async_callback(sandbox.close)
+            self._interrupt.kill = sandbox.interrupt
+        return OpenRun(self.run, settings, self._ledger, models, sandbox, self._watch, self._fork)
 
-    def _tell(self, text: str) -> None:
-        self._watch(Event(self.instance.id, "environment", text))
-
-    def _with_models(self, specs: Specs) -> SolveSettings:
-        """The settings, with the models that answer where none are named."""
-        return self.settings.model_copy(update={"model": str(specs.main), "cheap_model": str(specs.cheap)})
-
-    def _manifest(self, specs: Specs, prices: PriceTable) -> dict[str, Any]:
-        """Settings that decide what models see, and what they are."""
-        settings = self._with_models(specs).model_dump()
-        packages = {name: version(name) for name in ("runoff", "anthropic", "openai", "docker")}
-        return {
-            "settings": {name: value for name, value in settings.items() if name not in ("runs", "run")},
-            "models": {"main": str(specs.main), "cheap": str(specs.cheap)},
-            "prices": rates_of(specs, prices),
-            "seed": self.settings.seed,
-            "versions": {**packages, "python": platform.python_version(), "platform": sys.platform},
-        }
+    @property
+    def _about(self) -> str:
+        """The instance that events of the whole run are told of."""
+        return self.instance.id
 
 
-def _free_name(runs: Path, instance: str) -> str:
+def components(settings: SolveSettings) -> None:
+    """Raises InputError for a setting that a component cannot use, before anything is held."""
+    context_settings(settings)
+    trajectory_settings(settings)
+    selection_settings(settings)
+
+
+def _free_name(runs: Path, verb: str, what: str) -> str:
     """A name that no run has: clocks are set back, and two runs may start in one second."""
-    name = f"solve-{instance}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    name = f"{verb}-{what}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     return next(free for number in count(1) if not (runs / (free := f"{name}-{number}" if number > 1 else name)).exists())
 
 

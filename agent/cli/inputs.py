@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.cli.settings import AUTO, NONE, SolveSettings
 from agent.environments.proposal import Found, Proposal, Recorded, shown
@@ -19,6 +19,7 @@ from sandbox.api import EnvironmentSpec
 from sandbox.errors import InputError
 from sandbox.threads import DaemonThreads
 
+T = TypeVar("T")
 NOTHING = Found("", "")
 SUBMODULES = "submodules are not part of the tree in the sandbox; tests that read them fail"
 
@@ -84,7 +85,7 @@ class Inputs:
 
 async def open_inputs(settings: SolveSettings) -> Inputs:
     """The issue and the repository that the settings name. Raises InputError and, for a URL, InfrastructureError."""
-    return await DaemonThreads(1, "inputs").submit(lambda: _open_inputs(settings))
+    return await _on_a_thread(lambda: _open_inputs(settings))
 
 
 async def found_in(settings: SolveSettings) -> list[str]:
@@ -111,9 +112,33 @@ async def reopen_inputs(recorded: Mapping[str, Any], settings: SolveSettings) ->
         fields["environment"] = _environment(fields["environment"])
     instance = Instance(**fields)
     open_it = lambda: Repository.open(recorded["source"], instance.base_commit)  # noqa: E731
-    repository = await DaemonThreads(1, "inputs").submit(open_it)
+    repository = await _on_a_thread(open_it)
     found = Recorded.from_json(recorded["found"]) if "found" in recorded else None
     return Inputs(instance, repository, recorded["source"], test=_given(settings.test_command), recorded=found)
+
+
+async def row_inputs(recorded: Mapping[str, Any], source: str, settings: SolveSettings) -> Inputs:
+    """From what `row_json` made: an instance of a data set, with its repository at `source`. Raises as `open_inputs`."""
+    fields = {key: value for key, value in recorded.items() if key not in ("source", "row")}
+    instance = Instance(**{**fields, "environment": _environment(fields["environment"])})
+    return await _on_a_thread(lambda: inputs_of(instance, settings.model_copy(update={"repo": source})))
+
+
+def row_json(instance: Instance) -> dict[str, Any]:
+    """For the instance.json of an instance that nothing has been opened of yet; `row` says so."""
+    spec = instance.environment
+    environment = {**asdict(spec), "repository": None} if spec else None
+    if environment:
+        del environment["about"]
+    return {**asdict(instance), "environment": environment, "source": "", "row": True}
+
+
+async def _on_a_thread(body: Callable[[], T]) -> T:
+    threads = DaemonThreads(1, "inputs")
+    try:
+        return await threads.submit(body)
+    finally:
+        threads.close()
 
 
 def _environment(recorded: Mapping[str, Any]) -> EnvironmentSpec:

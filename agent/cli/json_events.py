@@ -1,7 +1,7 @@
 """`--json`: a run as JSON lines on standard output, for programs that start runoff and follow it.
 
-Every line is an object with `event`: `started`, `progress`, `note`, and at the end `result` or `error`. Lines are
-written as things happen; a reader needs no terminal and no parsing of texts.
+Every line is an object with `event`: `started`, `progress`, `ended` (one instance of many), `note`, and at the end
+`result` or `error`. Lines are written as things happen; a reader needs no terminal and no parsing of texts.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class JsonEvents:
             emit("note", text=event.text)
         elif event.stage == "started":
             emit("started", instance=event.instance, text=event.text)
+        elif event.stage == "ended":
+            emit(**{**event.to_json(), "event": "ended"}, spent=spent_json(self.spent()))
         else:
             emit("progress", **event.to_json(), spent=spent_json(self.spent()))
 

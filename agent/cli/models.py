@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.components import llm_settings
-from agent.cli.settings import SolveSettings
+from agent.cli.settings import BatchSettings, SolveSettings
 from agent.llm.budget import Budget, BudgetLimits, unknown_price
 from agent.llm.client import CallKey, Client
 from agent.llm.ledger import Ledger
-from agent.llm.model import Model
+from agent.llm.model import Model, Ranked
 from agent.llm.open import open_model
 from agent.llm.prices import PriceTable, load_prices, parse_price
 from agent.llm.retry import Repeat
@@ -47,7 +47,8 @@ def specs_of(settings: SolveSettings, env: Mapping[str, str], watch: Watch) -> S
 
 def limits_of(settings: SolveSettings) -> BudgetLimits:
     """The limits that the settings put on a run."""
-    return BudgetLimits(settings.budget, settings.budget_tokens, settings.budget_calls)
+    per_issue = settings.budget_per_issue if isinstance(settings, BatchSettings) else None
+    return BudgetLimits(settings.budget, settings.budget_tokens, settings.budget_calls, per_issue)
 
 
 def prices_of(specs: Specs, settings: SolveSettings) -> PriceTable:
@@ -59,7 +60,8 @@ def prices_of(specs: Specs, settings: SolveSettings) -> PriceTable:
     for spec, given in ((specs.cheap, settings.cheap_price), (specs.main, settings.price)):
         if given:
             table = table.over(str(spec), parse_price(given))
-    if settings.budget is not None:
+    limits = limits_of(settings)
+    if limits.dollars is not None or limits.dollars_per_issue is not None:
         for spec, flag in ((specs.main, "--price"), (specs.cheap, "--cheap-price")):
             if table.price(str(spec)) is None:
                 raise unknown_price(str(spec), flag)
@@ -72,6 +74,19 @@ def rates_of(specs: Specs, prices: PriceTable) -> dict[str, Any]:
     return {spec: asdict(price) if price else None for spec, price in known.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class OpenModels:
+    """The models of a run, which all its instances share."""
+
+    main: Model
+    cheap: Model
+    specs: Specs
+
+    def of_instance(self, rank: int) -> Models:
+        """The models as one instance sees them; the calls of lower ranks go first."""
+        return Models(Ranked(self.main, rank), Ranked(self.cheap, rank), str(self.specs.main))
+
+
 async def open_models(
     specs: Specs,
     prices: PriceTable,
@@ -81,7 +96,7 @@ async def open_models(
     env: Mapping[str, str],
     watch: Watch,
     stack: AsyncExitStack,
-) -> Models:
+) -> OpenModels:
     """Both models, checked: a wrong key, an unknown model and a server that is down are found out here."""
     budget = Budget(ledger, limits_of(settings))
     opened: dict[str, Model] = {}
@@ -101,7 +116,7 @@ async def open_models(
             stack.push_async_callback(model.close)
             await check(model.client)
             opened[str(spec)] = model
-    return Models(opened[str(specs.main)], opened[str(specs.cheap)], str(specs.main))
+    return OpenModels(opened[str(specs.main)], opened[str(specs.cheap)], specs)
 
 
 def system_name(spec: ModelSpec) -> str:

@@ -24,6 +24,7 @@ class Progress:
         self._status: Status | None = None
         self._shown: dict[str, int] = {}
         self._line, self._added_up = "", 0.0
+        self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -60,3 +61,33 @@ class Progress:
         due = tenth > self._shown.get(event.stage, -1)
         self._shown[event.stage] = max(tenth, self._shown.get(event.stage, -1))
         return due
+
+
+class BatchProgress(Progress):
+    """The same for many instances: a line when one begins and when it ends, and notes."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event, unless it is about what goes on inside an instance."""
+        if event.stage == NOTE:
+            super().__call__(event)
+            return
+        if event.stage not in ("started", "ended") and event.instance:
+            self._show_live(event)
+            return
+        about = f"{escape(event.instance)} " if event.instance else ""
+        count = f"{event.done}/{event.total} " if event.total else ""
+        spent = f"  [dim]{escape(self._spent())}[/]" if event.stage == "ended" else ""
+        self._console.print(
+            f"{self._elapsed()} [bold]{event.stage:<11}[/] {count}{about}{escape(event.text)}{spent}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _show_live(self, event: Event) -> None:
+        if self._status is not None:
+            about = f"{escape(event.instance)}: {event.stage} {escape(event.text)}"
+            self._status.update(f"{about}  [dim]{escape(self._spent())}[/]")
+
+    def _elapsed(self) -> str:
+        seconds = int(time.monotonic() - self._began)
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

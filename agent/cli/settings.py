@@ -6,12 +6,13 @@ Flags win over variables, variables over the file, the file over the defaults. `
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, overload
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -100,11 +101,40 @@ class SolveSettings(BaseModel):
     runs: str = Field("runs", description="Folder that runs land in.")
 
 
+class BatchSettings(SolveSettings):
+    """What `runoff batch` can be told besides."""
+
+    instances: str = Field(
+        "", description="Which instances: ids or patterns with commas between, a file of ids, or a slice such as 0:50."
+    )
+    shuffle: bool = Field(default=False, description="Take them in an order drawn from --seed; a slice is cut out of that.")
+    repos: str = Field(
+        "", description="Folder of clones named owner__name, owner/name or name; without it they come from GitHub."
+    )
+    instances_at_once: int = Field(
+        0, ge=0, description="Instances under way at once; 0 takes as many as keep --in-flight calls busy."
+    )
+    budget_per_issue: float | None = Field(
+        None, ge=0, description="Dollars that one instance may cost at the most; the others go on."
+    )
+    clean_predictions: bool = Field(
+        default=True, description="Leave tests, caches and scratch files out of predictions.jsonl, and say which."
+    )
+
+    @property
+    def at_once(self) -> int:
+        """Instances under way at once. Twice as many as fill the calls in flight: others build, execute or wait."""
+        return self.instances_at_once or max(2, math.ceil(2 * self.in_flight / self.samples))
+
+
+S = TypeVar("S", bound=SolveSettings)
+
+
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Generic[S]):
     """Settings and, for each, where its value came from."""
 
-    settings: SolveSettings
+    settings: S
     sources: Mapping[str, str]
 
     def lines(self) -> list[tuple[str, str, str]]:
@@ -113,14 +143,29 @@ class Resolved:
         return [(name, _masked(str(value)), self.sources.get(name, "default")) for name, value in values.items()]
 
 
-def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Resolved:
-    """Settings from flags (None: not given), variables and `folder/runoff.toml`. Raises InputError for a bad value."""
+@overload
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Resolved[SolveSettings]: ...
+
+
+@overload
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path, kind: type[S]) -> Resolved[S]: ...
+
+
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path, kind: type[SolveSettings] = SolveSettings
+) -> Resolved[Any]:
+    """Settings from flags (None: not given), variables and `folder/runoff.toml`. Raises InputError for a bad value.
+
+    The file may hold what another command understands.
+    """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    known = SolveSettings.model_fields
-    for name, value in _from_file(folder / FILE).items():
-        values[name.replace("-", "_")] = value
-        sources[name.replace("-", "_")] = f"{FILE}: {name}"
+    known = kind.model_fields
+    others = BatchSettings.model_fields.keys() - known.keys()
+    for key, value in _from_file(folder / FILE).items():
+        name = key.replace("-", "_")
+        if name not in others:
+            values[name], sources[name] = value, f"{FILE}: {key}"
     for name in known:
         variable = PREFIX + name.upper()
         if variable in environment:
@@ -128,13 +173,23 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Pa
     for name, value in flags.items():
         if value is not None:
             values[name], sources[name] = value, f"flag --{name.replace('_', '-')}"
-    return Resolved(validated(values, sources), sources)
+    return Resolved(validated(values, sources, kind), sources)
 
 
-def validated(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> SolveSettings:
+@overload
+def validated(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> SolveSettings: ...
+
+
+@overload
+def validated(values: Mapping[str, Any], sources: Mapping[str, str] | None, kind: type[S]) -> S: ...
+
+
+def validated(
+    values: Mapping[str, Any], sources: Mapping[str, str] | None = None, kind: type[SolveSettings] = SolveSettings
+) -> SolveSettings:
     """Settings of these values. Raises InputError naming the first bad one and its source."""
     try:
-        settings = SolveSettings.model_validate(dict(values))
+        settings = kind.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -170,6 +225,15 @@ def _masked(value: str) -> str:
 
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option for each setting; it receives them as keyword arguments, None where not given."""
+    return options_of(SolveSettings)(command)
+
+
+def options_of(kind: type[SolveSettings], *, but: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`with_options` for settings of this kind, some of them left out."""
+    return lambda command: _with_options(command, [name for name in kind.model_fields if name not in but], kind)
+
+
+def _with_options(command: Callable[..., Any], names: Sequence[str], kind: type[SolveSettings]) -> Callable[..., Any]:
     own = [
         parameter
         for parameter in inspect.signature(command, eval_str=True).parameters.values()
@@ -179,7 +243,8 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field.annotation, field)
         )
-        for name, field in SolveSettings.model_fields.items()
+        for name in names
+        if (field := kind.model_fields[name])
     ]
     command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}

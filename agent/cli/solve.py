@@ -118,7 +118,7 @@ def put_on_work_tree(repository: Repository, patch: Path) -> None:
             ) from error
 
 
-def print_settings(resolved: Resolved, found: Sequence[str]) -> int:
+def print_settings(resolved: Resolved[Any], found: Sequence[str]) -> int:
     """All settings with their sources, a line each, and what was found; a value of several lines is shown as one."""
     lines = [("setting", "value", "source"), *resolved.lines()]
     shown = [(name, value.replace("\n", "\\n") or "-", source) for name, value, source in lines]

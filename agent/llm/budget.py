@@ -3,13 +3,16 @@
 A call is admitted only if everything that is spent or reserved, this call's worst case included, stays within the
 limit; the reservation is on the ledger before anybody else is asked. What does not fit only because of reservations in
 flight waits, since most settle far below their worst case. What would not fit with nothing in flight is refused.
+
+One instance may have a limit of its own within the run's; the same rules hold for it, and nobody else waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from agent.llm.ledger import Ledger
 from agent.llm.totals import Worst
@@ -27,10 +30,29 @@ class BudgetLimits:
     tokens: int | None = None
     """Prompt and reply tokens, cached ones included."""
     calls: int | None = None
+    dollars_per_issue: float | None = None
+    """The limit on each instance."""
 
     def __bool__(self) -> bool:
         """Whether there is any limit."""
-        return (self.dollars, self.tokens, self.calls) != (None, None, None)
+        return (self.dollars, self.tokens, self.calls, self.dollars_per_issue) != (None, None, None, None)
+
+
+class IssueBudgetReached(BudgetReached):
+    """The limit on one instance is reached; the others go on."""
+
+    cause = "issue budget"
+
+
+@dataclass(slots=True)
+class _Gate:
+    """Where the calls of one instance wait for each other."""
+
+    door: asyncio.Lock = field(default_factory=asyncio.Lock)
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
+    admitted: int = 0
+    users: int = 0
+    """Calls that wait here or are admitted; the gate is let go of with the last."""
 
 
 class Budget:
@@ -42,12 +64,47 @@ class Budget:
         self._admitted = 0
         self._door = asyncio.Lock()  # first come, first served
         self._freed = asyncio.Event()
+        self._gates: dict[str, _Gate] = {}
 
-    async def admit(self, worst: Worst, reserve: Callable[[], int]) -> int:
+    async def admit(self, worst: Worst, reserve: Callable[[], int], issue: str = "") -> int:
         """Wait until a call fits, then `reserve` it on the ledger. Balance it with `release`, however the call ends.
 
-        Raises BudgetReached where it cannot fit any more, InputError where its price is unknown and dollars are limited.
+        `issue` is the instance that the call is made for. Raises BudgetReached where it cannot fit any more
+        (IssueBudgetReached: the instance's), InputError where its price is unknown and dollars are limited.
         """
+        if self.limits.dollars_per_issue is None:
+            return await self._admit(worst, reserve)
+        gate = self._gates.setdefault(issue, _Gate())
+        async with self._passing(gate, issue):
+            while (short := self.lacks_of_issue(worst, issue)) and gate.admitted:
+                gate.freed.clear()
+                await gate.freed.wait()
+            if short:
+                raise IssueBudgetReached(
+                    f"the budget of the issue does not suffice for another call: {short}",
+                    where=issue,
+                    hint="raise it: runoff resume RUN --budget-per-issue MORE",
+                )
+            number = await self._admit(worst, reserve)  # nothing of this instance is reserved while this waits
+            gate.admitted += 1
+            gate.users += 1
+            return number
+
+    @asynccontextmanager
+    async def _passing(self, gate: _Gate, issue: str) -> AsyncIterator[None]:
+        gate.users += 1
+        try:
+            async with gate.door:
+                yield
+        finally:
+            self._leave(gate, issue)
+
+    def _leave(self, gate: _Gate, issue: str) -> None:
+        gate.users -= 1
+        if not gate.users:
+            del self._gates[issue]
+
+    async def _admit(self, worst: Worst, reserve: Callable[[], int]) -> int:
         async with self._door:
             while (short := self.lacks(worst)) and self._admitted:
                 self._freed.clear()
@@ -62,23 +119,30 @@ class Budget:
             self._admitted += 1
             return number
 
-    def release(self) -> None:
+    def release(self, issue: str = "") -> None:
         """An admitted call has ended; who waits looks again."""
         self._admitted -= 1
         self._freed.set()
+        if gate := self._gates.get(issue):
+            gate.admitted -= 1
+            gate.freed.set()
+            self._leave(gate, issue)
 
-    def admits(self, worst: Worst) -> bool:
+    def admits(self, worst: Worst, issue: str = "") -> bool:
         """Whether `admit` would not have to wait: there is room, and nobody is ahead."""
-        return self.fits(worst) and not self._door.locked()
+        gate = self._gates.get(issue)
+        return self.fits(worst, issue) and not self._door.locked() and not (gate and gate.door.locked())
 
-    def fits(self, worst: Worst) -> bool:
+    def fits(self, worst: Worst, issue: str = "") -> bool:
         """Whether a call of this worst case could begin now."""
-        unknown = self.limits.dollars is not None and worst.dollars is None
-        return not unknown and not self.lacks(worst)
+        limited = self.limits.dollars is not None or self.limits.dollars_per_issue is not None
+        return not (limited and worst.dollars is None) and not self.lacks(worst) and not self.lacks_of_issue(worst, issue)
 
     def lacks(self, worst: Worst, *, calls: int = 1) -> str:
         """What does not fit, in words; empty if it fits. `calls` 0: another attempt at a call that is admitted."""
         limits = self.limits
+        if not limits:
+            return ""
         dollars, tokens, made = self._ledger.most
         if limits.dollars is not None:
             if worst.dollars is None:
@@ -89,6 +153,18 @@ class Budget:
             return _words(f"{limits.tokens:,} tokens", f"{tokens:,}", f"{worst.tokens:,}")
         if limits.calls is not None and made + calls > limits.calls:
             return f"all {limits.calls:,} calls are made"
+        return ""
+
+    def lacks_of_issue(self, worst: Worst, issue: str) -> str:
+        """What does not fit into the limit on this instance, in words; empty if it fits."""
+        limit = self.limits.dollars_per_issue
+        if limit is None:
+            return ""
+        if worst.dollars is None:
+            raise unknown_price(str(self._ledger.path))
+        dollars = self._ledger.most_dollars_of(issue)
+        if dollars + worst.dollars > limit + CENT:
+            return _words(f"${limit:.2f}", f"${dollars:.4f}", f"${worst.dollars:.4f}")
         return ""
 
 

@@ -44,6 +44,11 @@ class Call:
     """Somebody has looked it up: nothing is uncertain any more."""
 
     @property
+    def instance(self) -> str:
+        """What the call was made for."""
+        return self.key.partition("/")[0]
+
+    @property
     def open(self) -> bool:
         """Neither settled nor failed."""
         return self.usage is None and not self.failed
@@ -99,6 +104,7 @@ class Ledger:
         self._open: dict[int, Call] = {}
         self._unsure: dict[int, Call] = {}  # ended, and perhaps billed for more than is known
         self._ended: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
+        self._of_instances: defaultdict[str, Totals] = defaultdict(Totals)
         self._file = Appender(path, WHAT, {"kind": "start", "format": FORMAT})
         take_lines(path, WHAT, self._take)
 
@@ -167,6 +173,20 @@ class Ledger:
             tokens += call.worst.tokens * attempts
         return dollars, tokens, self._next
 
+    def most_dollars_of(self, instance: str) -> float:
+        """Dollars at the most of one instance's calls."""
+        ended = self._of_instances[instance].most_dollars if instance in self._of_instances else 0.0
+        return ended + sum(
+            (call.worst.dollars or 0.0) * (1 + call.maybe_billed)
+            for call in self._open.values()
+            if call.instance == instance
+        )
+
+    def of_instance(self, instance: str) -> Totals:
+        """Over the calls of one instance."""
+        ended = self._of_instances.get(instance, Totals())
+        return sum((call.totals() for call in self._open.values() if call.instance == instance), ended)
+
     def totals(self) -> Totals:
         """Over all calls."""
         return sum(self.by_stage().values(), Totals())
@@ -226,6 +246,7 @@ class Ledger:
             return
         if not call.open:
             self._ended[call.stage, call.model] -= call.totals()
+            self._of_instances[call.instance] -= call.totals()
         call.dollars = (call.dollars or 0.0) + dollars
         call.usage = call.usage or Usage(0, 0, 0, 0)
         call.maybe_billed, call.by_hand = 0, True
@@ -235,6 +256,7 @@ class Ledger:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
         self._ended[call.stage, call.model] += call.totals()
+        self._of_instances[call.instance] += call.totals()
         if call.unsure:
             self._unsure[call.number] = call
 

@@ -3,15 +3,17 @@
 The bound follows additive increase, multiplicative decrease, as TCP's congestion window does (Chiu and Jain 1989; RFC
 5681): it falls by half when the server says that it is overloaded, and rises by one after as many good calls as it is
 wide, up to what the user allows. A pause that the server asks of one call holds back all of them. A call that waits to
-be repeated gives its place to another, and is the first to get one again.
+be repeated gives its place to another, and is the first to get one again. Calls of lower rank go first: an instance
+that began early ends early, where all would else end together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from itertools import count
 
 from agent.llm.faults import Transient
 
@@ -22,12 +24,13 @@ UNASKED_HOLD = 10.0
 
 
 class Limiter:
-    """At most `limit` holders of a slot at a time; those who wait get theirs in order, repeated calls first."""
+    """At most `limit` holders of a slot at a time; those who wait go by: repeated calls first, then rank, then order."""
 
     def __init__(self, limit: int) -> None:
         """`limit` is what the user allows, and what the bound begins with."""
         self._ceiling = self._limit = max(1, limit)
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[tuple[bool, int, int, asyncio.Future[None]]] = []
+        self._arrivals = count()
         self._hold: asyncio.TimerHandle | None = None
         self._good = 0
         self.round = 0
@@ -48,9 +51,9 @@ class Limiter:
         self._wake()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Hold a slot for as long as the context lasts, but for its rests."""
-        slot = Slot(self)
+    async def slot(self, rank: int = 0) -> AsyncIterator[Slot]:
+        """Hold a slot for as long as the context lasts, but for its rests. Of those who wait a lower rank goes first."""
+        slot = Slot(self, rank)
         await slot.take()
         try:
             yield slot
@@ -85,16 +88,13 @@ class Limiter:
         self._good = 0
         self._limit = max(1, self._limit // 2)
 
-    async def take(self, *, again: bool) -> None:
+    async def take(self, *, again: bool, rank: int = 0) -> None:
         """Wait for a slot; with `again` before those who have not had one yet."""
         if self._free and not self._waiting:
             self.in_flight += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if again:
-            self._waiting.appendleft(turn)
-        else:
-            self._waiting.append(turn)
+        heappush(self._waiting, (not again, rank, next(self._arrivals), turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -117,7 +117,7 @@ class Limiter:
 
     def _wake(self) -> None:
         while self._waiting and self._free:
-            turn = self._waiting.popleft()
+            turn = heappop(self._waiting)[-1]
             if not turn.done():
                 self.in_flight += 1
                 turn.set_result(None)
@@ -126,15 +126,16 @@ class Limiter:
 class Slot:
     """One call's place among those in flight; tells the limiter how the server took each attempt."""
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: Limiter, rank: int = 0) -> None:
         self._limiter = limiter
+        self._rank = rank
         self._held = False
         self._round = 0
         self._fault: Transient | None = None
 
     async def take(self, *, again: bool = False) -> None:
         """Wait for the place; the attempt belongs to the round in which it gets it."""
-        await self._limiter.take(again=again)
+        await self._limiter.take(again=again, rank=self._rank)
         self._held, self._round = True, self._limiter.round
 
     def give_back(self) -> None:

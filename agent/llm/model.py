@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from agent.llm.budget import Budget
+from agent.llm.budget import Budget, IssueBudgetReached
 from agent.llm.client import CallKey, Client, Counts
 from agent.llm.errors import Declined
 from agent.llm.faults import ContextFilled, Transient
@@ -58,9 +58,10 @@ class Model:
         self._bytes_per_token = bytes_per_token
         self._on_repeat = on_repeat
 
-    async def complete(self, request: Request, key: CallKey) -> Reply:
+    async def complete(self, request: Request, key: CallKey, *, rank: int = 0) -> Reply:
         """One completion, on the ledger. Raises what `Client.complete` does, and BudgetReached where it does not fit.
 
+        `rank`: of the calls that wait for a place the lower ones go first.
         ServerUnavailable is raised only after the retries.
         A call that is cancelled stays unsettled on the ledger: what it used is not known.
         """
@@ -68,7 +69,7 @@ class Model:
         tokens = estimate_messages(request.shared, self._bytes_per_token)
         async with (
             self._primer.turn(prefix, tokens),
-            self.limiter.slot() as slot,
+            self.limiter.slot(rank) as slot,
             self._admitted(request, key, slot) as call,
         ):
             try:
@@ -93,17 +94,17 @@ class Model:
     @asynccontextmanager
     async def _admitted(self, request: Request, key: CallKey, slot: Slot) -> AsyncIterator[_Call]:
         """The call, once the budget has room for its worst case and the ledger has its reservation."""
-        worst = await self._worst(request)
-        waits = not self._budget.admits(worst)
+        worst = await self._worst(request, key.instance)
+        waits = not self._budget.admits(worst, key.instance)
         if waits:
             slot.give_back()  # or it would keep out those whose settling it waits for
-        number = await self._budget.admit(worst, lambda: self._reserve(request, key, worst))
+        number = await self._budget.admit(worst, lambda: self._reserve(request, key, worst), key.instance)
         try:
             if waits:
                 await self._take_again(slot, number)
             yield _Call(self._ledger, self._budget, number, key, worst, self._on_repeat)
         finally:
-            self._budget.release()
+            self._budget.release(key.instance)
 
     async def _take_again(self, slot: Slot, number: int) -> None:
         try:
@@ -118,10 +119,10 @@ class Model:
             key, self.client.spec, prompt_tokens=estimated, max_tokens=request.max_tokens, worst=worst
         )
 
-    async def _worst(self, request: Request) -> Worst:
+    async def _worst(self, request: Request, issue: str) -> Worst:
         """A bound on an attempt; where that is too much, a closer one by the server's own count, if it counts."""
         worst = self._at_most(bound_prompt(request), request)
-        if self._budget.fits(worst) or not isinstance(self.client, Counts):
+        if self._budget.fits(worst, issue) or not isinstance(self.client, Counts):
             return worst
         counted = await self.client.count(request)
         if counted is None or bound_counted(counted, request) >= worst.tokens - request.max_tokens:
@@ -147,6 +148,23 @@ class OutOfBudget(BudgetReached):
             where=fault.where,
             hint="raise it: runoff resume RUN --budget MORE",
         )
+
+
+class OutOfIssueBudget(OutOfBudget, IssueBudgetReached):
+    """The same for the limit on one instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A model as one of many instances sees it; fulfils `agent.trajectory.flow.Asks`."""
+
+    model: Model
+    rank: int
+    """Its place in the order of starts: its calls go before those of instances that began later."""
+
+    async def complete(self, request: Request, key: CallKey) -> Reply:
+        """As the model's."""
+        return await self.model.complete(request, key, rank=self.rank)
 
 
 def _whole(text: str) -> str:
@@ -180,6 +198,8 @@ class _Call:
         fault = repeat.fault
         if fault.may_be_billed and (short := self.budget.lacks(self.worst, calls=0)):
             raise OutOfBudget(short, fault)
+        if fault.may_be_billed and (short := self.budget.lacks_of_issue(self.worst, self.key.instance)):
+            raise OutOfIssueBudget(short, fault)
         self.ledger.repeat(
             self.number, attempt=repeat.attempt, error=str(fault), wait=repeat.wait, may_be_billed=fault.may_be_billed
         )

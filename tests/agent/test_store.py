@@ -163,7 +163,10 @@ def test_predictions_leave_out_what_has_no_patch(run):
     rows = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
     assert rows == [{"instance_id": "solved", "model_name_or_path": "runoff", "model_patch": "diff --git a/x b/x\n"}]
     unresolved = json.loads((run.path / "unresolved.json").read_text())
-    assert unresolved == {"unsolved": "no candidate is left", "unfinished": "unfinished"}
+    assert unresolved == {
+        "unsolved": {"cause": "model", "reason": "no candidate is left"},
+        "unfinished": {"cause": "unfinished", "reason": "unfinished"},
+    }
 
 
 def test_a_start_that_was_killed_leaves_no_instance_to_the_next(run):

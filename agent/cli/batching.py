@@ -1,0 +1,278 @@
+"""A run with many instances: which ones, carried through at once, each to a patch or a cause.
+
+What is the run's and what an instance's is opened by the same code as for `runoff solve`, and lands in the same places.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent.cli.board import Board
+from agent.cli.compose import Session, components
+from agent.cli.inputs import Inputs, reopen_inputs, row_inputs, row_json
+from agent.cli.models import prices_of, specs_of, system_name
+from agent.cli.open_instance import OpenInstance
+from agent.cli.open_run import OpenRun, manifest_of
+from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
+from agent.cli.settings import BatchSettings
+from agent.cli.split import Split, clone_of, split_of
+from agent.endings import RECORD, Cause, Ending, failed
+from agent.pipeline import Result
+from agent.progress import Event, note
+from agent.redaction import of_process
+from agent.scheduler import Breaker, Carry, Job, LocalScheduler
+from agent.store import InstanceStore, Run
+from sandbox.errors import BudgetReached, InputError, RunoffError, StoreError
+from sandbox.threads import DaemonThreads
+
+logger = logging.getLogger(__name__)
+
+ROW = ("id", "repo", "base_commit", "statement")
+"""What of instance.json is the data set's, and has to be the same when a run is started again."""
+ASIDE = ("02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl", "result.json", "patch.diff")
+"""What is put aside to try again where the model came to no patch; the context and the executions stay."""
+RETRIES = ("all", *Cause)
+MOST_IN_A_ROW = 10
+"""Endings by the same fault that stop a run, however many instances are under way; 3 with few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a batch came to."""
+
+    total: int
+    patches: int
+    causes: Mapping[str, int]
+    """Instances without a patch, by cause (`agent.endings.Cause`, or `unfinished`)."""
+    left_out: int
+    """Rows that are no instances."""
+    stopped: Ending | None = None
+    """What stopped the run early."""
+    parked: int = 0
+    """Instances that wait for the infrastructure: to go on with the run takes them up."""
+    asked_for_patches: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 finished and nothing has a patch, 3 the budget is reached, 4 the infrastructure failed."""
+        if self.stopped is not None:
+            return BudgetReached.exit_code if self.stopped.cause is Cause.BUDGET else RunoffError.exit_code
+        if self.parked:
+            return RunoffError.exit_code
+        if self.patches or not self.asked_for_patches:
+            return 0
+        return BudgetReached.exit_code if self.causes.get(Cause.BUDGET) else 1
+
+
+class BatchSession(Session):
+    """A run with many instances. Give each session one run."""
+
+    verb = "batch"
+    settings: BatchSettings
+
+    async def batch(self, settings: BatchSettings) -> Outcome:
+        """Start a run, or go on with the one of that name if settings and instances are the same."""
+        refuse_secrets(settings)
+        components(settings)
+        split = await _on_a_thread(lambda: split_of(settings))
+        for instance in split.instances:
+            refuse_secrets_of_issue(instance)
+        self._tell_of(split)
+        self.run, self.settings = self._named(settings, Path(settings.dataset).stem), settings
+        specs = specs_of(settings, os.environ, self._watch)
+        prices = prices_of(specs, settings)
+        order = [instance.id for instance in split.instances]
+        manifest = {**manifest_of(settings, specs, prices), "order": order, "left_out": split.left_out()}
+        rows = {instance.id: row_json(instance) for instance in split.instances}
+        self._hold(self.run, manifest, rows, ROW)
+        opened = await self._open(specs, prices)
+        self.run.begin(manifest, rows)
+        return await self._carry(opened, self._waiting(retry=""))
+
+    async def resume_batch(
+        self, name: str, runs: Path, changes: Mapping[str, Any], *, settle: Mapping[str, float], retry: str = ""
+    ) -> Outcome:
+        """Go on with whatever is unfinished; `retry` takes up what failed for a cause, or `all`, as well."""
+        if retry and retry not in RETRIES:
+            raise InputError(f"'{retry}' is no cause", where="--retry", hint=f"one of {', '.join(RETRIES)}")
+        run = Run.find(name, runs)
+        settings, wanted = self._changed(run, changes, BatchSettings)
+        self.run, self.settings = run, settings
+        specs = specs_of(settings, os.environ, self._watch)
+        if not self._waiting(retry, raised="budget_per_issue" in wanted) and not wanted and not settle:
+            run.finish(system_name(specs.main))
+            self._watch(note("nothing is left to do; this is what the run came to"))
+            return self.outcome(None)
+        self._take_up(run, settings, wanted, settle)
+        for identifier in self._to_put_aside(retry):
+            _put_aside(run.instance(identifier))
+        waiting = self._waiting(retry, raised="budget_per_issue" in wanted)
+        if not waiting:
+            run.write_predictions(system_name(specs.main))
+            return self.outcome(None)
+        return await self._carry(await self._open(specs, prices_of(specs, settings)), waiting)
+
+    def outcome(self, stopped: Ending | None) -> Outcome:
+        """What the run has come to so far, from its instances' folders."""
+        causes: Counter[str] = Counter()
+        patches = parked = 0
+        order = self.run.order()
+        for identifier in order:
+            line, why = self.run.instance(identifier).outcome("")
+            patches += line is not None
+            if line is None:
+                causes[why["cause"]] += 1
+                held = (
+                    self.run.instance(identifier).read(RECORD)
+                    if why["cause"] in (Cause.SANDBOX, Cause.INFRASTRUCTURE)
+                    else None
+                )
+                parked += bool(held and held["waits"])
+        left_out = len(self.run.manifest().get("left_out", []))
+        asked = "selection" in self.settings.stages
+        return Outcome(len(order), patches, dict(causes), left_out, stopped, parked, asked)
+
+    @property
+    def _about(self) -> str:
+        return ""
+
+    def _tell_of(self, split: Split) -> None:
+        for row in split.broken:
+            self._watch(note(f"left out, row {row.line}{f' ({row.id})' if row.id else ''}: {row.reason}"))
+
+    def _waiting(self, retry: str, *, raised: bool = False) -> list[str]:
+        """The instances to take up, in the run's order. `raised`: there is more for each instance now."""
+        return [name for name in self.run.order() if _waits(self.run.instance(name), retry, raised=raised)]
+
+    def _to_put_aside(self, retry: str) -> list[str]:
+        if retry not in ("all", Cause.MODEL, Cause.CONTEXT):
+            return []
+        return [name for name in self.run.order() if _is_wanted(self.run.instance(name), retry)]
+
+    async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
+        self._interrupt.hint = f"runoff resume {self.run.name}"
+        order = self.run.order()
+        board = Board(self.run, system_name(opened.models.specs.main))
+        crew = _Crew(opened, board, total=len(order), done=len(order) - len(waiting))
+        at_once = min(self.settings.at_once, len(waiting))
+        self._watch(
+            Event("", "started", f"run {self.run.name}: {len(waiting)} of {len(order)} instances, {at_once} at once")
+        )
+        scheduler = LocalScheduler(at_once, Breaker(min(MOST_IN_A_ROW, max(3, at_once))))
+        try:
+            stopped = await scheduler.run(_jobs(order, waiting), crew.open, crew.ended)
+        finally:
+            with suppress(StoreError):  # the instances' folders hold all that is in these files
+                board.write()
+        self.run.write_predictions(system_name(opened.models.specs.main))
+        return self.outcome(stopped)
+
+
+class _Crew:
+    """Carries instances of an open run through, and notes down what becomes of them."""
+
+    def __init__(self, opened: OpenRun, board: Board, *, total: int, done: int) -> None:
+        self._opened = opened
+        self._board = board
+        self._total, self._done = total, done
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Carry]:
+        """What instances share is open already, on this machine."""
+        yield self.carry
+
+    async def carry(self, job: Job) -> Ending:
+        """One instance, from its row to its ending; see `agent.scheduler.Carry`."""
+        started = time.monotonic()
+        store = self._opened.run.instance(job.instance)
+        try:
+            ending = await self._carried(job, store)
+        except Exception as error:
+            ending = _noted(job.instance, error, store)
+        spent = self._opened.ledger.of_instance(job.instance)
+        return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
+
+    def ended(self, ending: Ending) -> None:
+        """Tell, and bring the run's files up to date. Raises StoreError."""
+        self._done += not ending.waits
+        took = f"{ending.seconds:.0f} s, ${ending.dollars:.4f}"
+        words = f"{ending.cause or ('patch' if ending.patch else 'done')}: {ending.reason} ({took})"
+        cause = str(ending.cause or "")
+        self._opened.watch(Event(ending.instance, "ended", words, self._done, self._total, cause=cause))
+        self._board.ended(ending.instance)
+
+    async def _carried(self, job: Job, store: InstanceStore) -> Ending:
+        (store.path / RECORD).unlink(missing_ok=True)
+        self._opened.watch(Event(job.instance, "started", "begins", self._done, self._total))
+        async with OpenInstance(self._opened, await self._inputs(store), job.rank) as instance:
+            recorded = (await instance.prepare()).to_json()
+            if store.read("instance.json") != recorded:
+                store.write("instance.json", recorded)
+            result = await instance.work()
+        cause = Cause(result.cause) if result.cause else None
+        return Ending(job.instance, cause, result.reason, patch=result.patch is not None and cause is None)
+
+    async def _inputs(self, store: InstanceStore) -> Inputs:
+        settings = self._opened.settings
+        assert isinstance(settings, BatchSettings)  # noqa: S101  a BatchSession opened the run
+        recorded = store.read("instance.json", "source", "environment")
+        if not recorded.get("row"):
+            return await reopen_inputs(recorded, settings)
+        return await row_inputs(recorded, clone_of(recorded, settings.repos), settings)
+
+
+def _jobs(order: Sequence[str], waiting: Collection[str]) -> list[Job]:
+    wanted = set(waiting)
+    return [Job(name, rank) for rank, name in enumerate(order) if name in wanted]
+
+
+def _noted(instance: str, error: Exception, store: InstanceStore) -> Ending:
+    """The ending of an instance that failed, written into its folder if that can be written to."""
+    if isinstance(error, RunoffError):
+        of_process().cleanse(error)
+    else:
+        logger.error("%s: a fault of runoff", instance, exc_info=error)
+    ending = failed(instance, error)
+    with suppress(StoreError):
+        store.write(RECORD, ending.record())
+    return ending
+
+
+def _waits(store: InstanceStore, retry: str, *, raised: bool) -> bool:
+    """Whether an instance is to be taken up."""
+    if Result.read(store) is not None:
+        return _is_wanted(store, retry)
+    held = store.read(RECORD, "cause")
+    return held is None or held["waits"] or retry in ("all", held["cause"]) or (raised and held["cause"] == Cause.BUDGET)
+
+
+def _is_wanted(store: InstanceStore, retry: str) -> bool:
+    """Whether an instance that has ended without a patch is to be tried again."""
+    result = store.read("result.json")
+    return bool(result and result.get("cause") and retry in ("all", result["cause"]))
+
+
+def _put_aside(store: InstanceStore) -> None:
+    """Keep what an instance came to for readers, and let it begin anew after its context."""
+    earlier = store.path / "earlier"
+    place = earlier / str(sum(1 for _ in earlier.glob("*")) + 1)
+    place.mkdir(parents=True)
+    for name in ASIDE:
+        if (store.path / name).exists():
+            (store.path / name).rename(place / name)
+
+
+async def _on_a_thread(body: Any) -> Any:
+    threads = DaemonThreads(1, "rows")
+    try:
+        return await threads.submit(body)
+    finally:
+        threads.close()
