@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agent.cli import batch, doctor, images, resume, show, solve, streams
+from agent.cli import batch, doctor, evaluate, images, report, resume, show, solve, streams
 
 app = typer.Typer(
     name="runoff",
@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 app.command("solve", epilog=solve.EXAMPLE)(solve.command)
 app.command("batch", epilog=batch.EXAMPLE)(batch.command)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("resume", epilog=resume.EXAMPLE)(resume.command)
 app.command("show", epilog=show.EXAMPLE)(show.command)
 app.add_typer(images.app, name="images")

@@ -37,6 +37,8 @@ class Call:
     """Of one attempt."""
     usage: Usage | None = None
     dollars: float | None = None
+    seconds: float = 0.0
+    """Of the attempt that answered."""
     failed: bool = False
     maybe_billed: int = 0
     """Attempts without a result that may be on the bill."""
@@ -77,6 +79,7 @@ class Call:
             uncounted=int(_untold(used)),
             dollars=self.dollars or 0.0,
             unpriced=int(self.dollars is None),
+            seconds=self.seconds,
         )
 
     def _uncertain(self) -> Totals:
@@ -229,6 +232,7 @@ class Ledger:
             call.maybe_billed += int(line.get("may_be_billed", False))
             if line["kind"] == "settle":
                 call.usage, call.dollars = Usage(**line["usage"]), line["dollars"]
+                call.seconds = line.get("seconds", 0.0)
             call.failed = line["kind"] == "fail"
             if not call.open:
                 self._end(call)

@@ -38,6 +38,8 @@ class Totals:
     """The worst case of what may be on the bill besides: those attempts, and settled calls with no usage told."""
     uncertain_tokens: int = 0
     """The same in tokens."""
+    seconds: float = 0.0
+    """How long the settled calls took, added up; they ran side by side."""
 
     @property
     def tokens_used(self) -> int:

@@ -1,0 +1,278 @@
+"""`runoff evaluate`: which patches of a run, or of predictions, resolve their issues."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from agent.cli import interrupts
+from agent.cli.evaluate_local import LocalJudges, LocalOptions, local_bases
+from agent.cli.evaluate_official import OfficialOptions, judge_officially
+from agent.cli.evaluate_print import conclude
+from agent.cli.json_events import JsonEvents, emit_error
+from agent.cli.progress import Progress
+from agent.cli.settings import SolveSettings, resolve
+from agent.instances import Instances, load
+from agent.progress import Watch, note
+from agent.store import Run
+from sandbox.api import Limits
+from sandbox.errors import InputError
+from sandbox.probe import choose
+from sandbox.threads import DaemonThreads
+from selection.evaluation.evaluate import Todo, judge_all
+from selection.evaluation.harness import Harness, Parsers, find_harness
+from selection.evaluation.local import LIMITS
+from selection.evaluation.official import basis
+from selection.evaluation.record import NOTE, Results, Submission, Summary
+from selection.evaluation.sources import of_predictions, of_run
+from selection.gold import Gold, load_gold
+
+EXAMPLE = "Example: runoff evaluate predictions.jsonl --dataset SWE-bench/SWE-bench_Verified --workers 4"
+RECORDED = ("dataset", "split", "install_specs", "sandbox", "setup", "image", "python", "test_command")
+"""Settings of a run that hold for its evaluation too, unless a flag says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says beyond settings that solving has too."""
+
+    sources: list[str]
+    instances: str | None
+    local: bool
+    candidates: bool
+    output: Path | None
+    harness_python: str
+    of_local: LocalOptions
+    of_official: OfficialOptions
+
+
+def command(
+    sources: Annotated[list[str], typer.Argument(metavar="RUN|PREDICTIONS...", help="Runs, or files of predictions.")],
+    *,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="Hub id or file with the labels; of a run, the one that it was made from."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split of a Hub data set. [test]")] = None,
+    instances: Annotated[
+        str | None, typer.Option("--instances", help="Only these: ids or patterns with commas between, or a file of ids.")
+    ] = None,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Evaluate in runoff's own sandbox, for want of the official images. Not official."),
+    ] = False,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Of a run: what every sample ended with too, for coverage and pass@1.")
+    ] = False,
+    install_specs: Annotated[
+        str | None, typer.Option("--install-specs", help="With --local: JSON file of environments, in place of images.")
+    ] = None,
+    repos: Annotated[
+        Path | None, typer.Option("--repos", help="With --local: folder of clones named owner__name. [from their hosts]")
+    ] = None,
+    sandbox: Annotated[str | None, typer.Option("--sandbox", help="With --local: auto, docker or local. [auto]")] = None,
+    test_command: Annotated[
+        str | None, typer.Option("--test-command", help="With --local: runs the tests; the test files are appended.")
+    ] = None,
+    network: Annotated[bool, typer.Option("--network", help="With --local: tests may reach the network.")] = False,
+    memory_mb: Annotated[
+        int, typer.Option("--memory-mb", min=64, help="With --local: mebibytes that one test run may use.")
+    ] = LIMITS.memory_mb,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds that the tests of one patch may take.")
+    ] = LIMITS.seconds,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Test runs at once. [2]")] = None,
+    run_id: Annotated[
+        str, typer.Option("--run-id", help="How run ids of the harness begin; a digest of the patches follows.")
+    ] = "runoff",
+    namespace: Annotated[
+        str, typer.Option("--namespace", help="Of the images, for swebench 4.1; 'none' builds them here.")
+    ] = "swebench",
+    harness_python: Annotated[
+        str, typer.Option("--harness-python", help="The Python that has swebench 4.1 or 5; runoff's own if not given.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of the results. [the run, or runs/evaluate-NAME]")
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
+) -> None:
+    """Judge patches by the tests of their fixes: the official harness by its own command, or --local."""
+    errors = Console(stderr=True)
+    names = {"dataset": dataset, "split": split, "install_specs": install_specs, "sandbox": sandbox}
+    flags = {**names, "test_command": test_command, "workers": workers, "runs": str(runs)}
+    limits = Limits(timeout, memory_mb, LIMITS.processes, LIMITS.disk_mb, LIMITS.output_chars)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", run_id):
+        run_id = "runoff"
+    asked = Asked(
+        sources,
+        instances,
+        local,
+        candidates,
+        output,
+        harness_python,
+        LocalOptions(repos, limits, network),
+        OfficialOptions(run_id, namespace, timeout),
+    )
+
+    async def work(interrupt: interrupts.Interrupt) -> int:
+        interrupt.hint = "the same command"
+        with Progress(errors) as progress:
+            watch: Watch = JsonEvents() if as_json else progress
+            summary, submissions = await _evaluate(asked, flags, watch, interrupt)
+        return conclude(summary, submissions, errors, as_json=as_json)
+
+    sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
+
+
+async def _evaluate(
+    asked: Asked, flags: dict[str, Any], watch: Watch, interrupt: interrupts.Interrupt
+) -> tuple[Summary, list[Submission]]:
+    settings = _settings(asked.sources, flags)
+    harness = await find_harness(asked.harness_python)
+    threads = DaemonThreads(1, "runoff-rows")
+    try:
+        known, gold = await threads.submit(lambda: _opened(settings))
+        submissions = await threads.submit(lambda: _submissions(asked, settings, gold))
+    finally:
+        threads.close()
+    names = _chosen(asked, known, gold, submissions, watch)
+    folder = _folder(asked, Path(settings.runs))
+    async with AsyncExitStack() as stack:
+        results = stack.enter_context(Results(folder))
+        stack.enter_context(results.lock())
+        judging = _Judging(asked, settings, harness, known, gold, submissions, names, results, watch, interrupt)
+        return await (judging.locally(stack) if asked.local else judging.officially()), submissions
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    asked: Asked
+    settings: SolveSettings
+    harness: Harness
+    known: Instances
+    gold: Gold
+    submissions: list[Submission]
+    names: list[str]
+    results: Results
+    watch: Watch
+    interrupt: interrupts.Interrupt
+
+    async def locally(self, stack: AsyncExitStack) -> Summary:
+        """In runoff's own sandbox."""
+        self.watch(note(NOTE["local"]))
+        settings, options = self.settings, self.asked.of_local
+        sandbox = await choose(settings.sandbox, settings.workers, lambda line: self.watch(note(line)))
+        stack.push_async_callback(sandbox.close)
+        self.interrupt.kill = sandbox.interrupt
+        bases = local_bases(self.gold, self.names, settings, options, sandbox=sandbox.name, harness=self.harness)
+        tools = {"runoff": version("runoff"), "swebench": str(self.harness.version), "sandbox": sandbox.name}
+        summary = Summary(self.results, self.gold, self.submissions, bases, how="local", tools=tools)
+        todo = Todo(self.results, summary, self.submissions, bases, self.watch)
+        parsers = await stack.enter_async_context(Parsers(self.harness))
+        judges = LocalJudges(
+            self.known.by_id,
+            self.gold,
+            settings,
+            options,
+            sandbox=sandbox,
+            parsers=parsers,
+            results=self.results,
+            watch=self.watch,
+        )
+        await judge_all(todo, judges.judge_for, settings.workers)
+        summary.write(finished=True)
+        return summary
+
+    async def officially(self) -> Summary:
+        """By the harness's own command."""
+        bases = {name: basis(self.gold.of(name), self.asked.of_official.timeout) for name in self.names}
+        tools = {"runoff": version("runoff"), "swebench": str(self.harness.version)}
+        summary = Summary(self.results, self.gold, self.submissions, bases, how="official", tools=tools)
+        todo = Todo(self.results, summary, self.submissions, bases, self.watch)
+        await judge_officially(
+            self.harness,
+            self.settings,
+            self.asked.of_official,
+            todo=todo,
+            bases=bases,
+            results=self.results,
+            interrupt=self.interrupt,
+        )
+        summary.write(finished=True)
+        return summary
+
+
+def _settings(sources: list[str], flags: dict[str, Any]) -> SolveSettings:
+    """Flags, variables and runoff.toml; below them what the first run among the sources was made with."""
+    resolved = resolve(flags, os.environ, Path.cwd())
+    run = next((found for source in sources if (found := _run(source, Path(resolved.settings.runs)))), None)
+    recorded = {name: value for name, value in (run.settings() if run else {}).items() if name in RECORDED}
+    taken = {name: value for name, value in recorded.items() if name not in resolved.sources}
+    settings = resolved.settings.model_copy(update=taken)
+    if not settings.dataset:
+        raise InputError("no data set is named", where="--dataset", hint="--dataset SWE-bench/SWE-bench_Verified, or a file")
+    return settings
+
+
+def _run(source: str, runs: Path) -> Run | None:
+    """The run that a source names; None for a file."""
+    return None if Path(source).is_file() else Run.find(source, runs)
+
+
+def _opened(settings: SolveSettings) -> tuple[Instances, Gold]:
+    return load(settings.dataset, split=settings.split), load_gold(settings.dataset, split=settings.split)
+
+
+def _submissions(asked: Asked, settings: SolveSettings, gold: Gold) -> list[Submission]:
+    found: list[Submission] = []
+    for source in asked.sources:
+        run = _run(source, Path(settings.runs))
+        one = of_run(run, gold.by_id, candidates=asked.candidates) if run else of_predictions(Path(source), gold.by_id)
+        if any(other.name == one.name for other in found):
+            one.name = Path(source).stem
+        if any(other.name == one.name for other in found):
+            raise InputError(f"two sources are called '{one.name}'", where=source, hint="rename one of the files")
+        found.append(one)
+    return found
+
+
+def _chosen(asked: Asked, known: Instances, gold: Gold, submissions: list[Submission], watch: Watch) -> list[str]:
+    """The instances to judge: those that have an answer, or of these the ones asked for."""
+    answered = {name for one in submissions for name in one.patches}
+    wanted = {one.id for one in known.chosen(asked.instances)} if asked.instances else answered
+    names = [name for name in known.by_id if name in wanted and name in answered and name in gold.by_id]
+    for line in (line for one in submissions for line in one.told):
+        watch(note(line))
+    for one in submissions:
+        if missing := [name for name in names if name not in one.patches]:
+            watch(
+                note(
+                    f"{one.name}: no prediction for {len(missing)} of the {len(names)} instances ({', '.join(missing[:3])})"
+                )
+            )
+    if not names:
+        raise InputError(
+            "no prediction is for the chosen instances", where="--instances", hint="leave --instances out for all"
+        )
+    return names
+
+
+def _folder(asked: Asked, runs: Path) -> Path:
+    if asked.output is not None:
+        if asked.output.is_file():
+            raise InputError("--output is a file", where=str(asked.output), hint="name a folder")
+        return asked.output
+    if len(asked.sources) > 1:
+        raise InputError("several sources have no folder of their own", where="--output", hint="--output runs/evaluate-all")
+    run = _run(asked.sources[0], runs)
+    return run.path if run else runs / f"evaluate-{Path(asked.sources[0]).stem}"
