@@ -21,9 +21,12 @@ _EDGE = ""
 Bag = Mapping[Hashable, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
-    """What of a patch is compared. Signs are part of the content: an added token is not like the same token removed."""
+    """What of a patch is compared. Signs are part of the content: an added token is not like the same token removed.
+
+    Compared and hashed by identity: `profile` gives one object for a diff.
+    """
 
     tokens: Bag
     """(sign, token) with counts."""
