@@ -40,7 +40,7 @@ def directives(labels: GoldLabels) -> tuple[str, ...]:
     return tuple(files)
 
 
-def test_command(labels: GoldLabels, given: str) -> str:
+def command_of(labels: GoldLabels, given: str) -> str:
     """The command that runs the instance's tests. `given`: the repository's, with or without the files to test.
 
     Without one, that of the row's script for swebench 5. Raises InputError if there is neither.

@@ -15,9 +15,9 @@ from typing import assert_never
 
 from sandbox.api import Environment, Execution, Limits, Patch, Sandbox
 from sandbox.errors import InfrastructureError, InputError
-from selection.evaluation.commands import Region, region, test_command, trial
+from selection.evaluation.commands import Region, command_of, region, trial
 from selection.evaluation.harness import Parsers
-from selection.evaluation.verdicts import Graded, Judgement, Outcome, Tests
+from selection.evaluation.verdicts import Graded, Judgement, Outcome, Score
 from selection.gold import GoldLabels
 
 NAMED = 20
@@ -78,7 +78,7 @@ class LocalJudge:
         """Whether the tests behave here as the labels say."""
         try:
             self._bench = await self._prepare()
-            self._bench = replace(self._bench, test=test_command(self._labels, self._bench.test))
+            self._bench = replace(self._bench, test=command_of(self._labels, self._bench.test))
         except InputError as error:
             self._objection = Judgement(Outcome.ENVIRONMENT, str(error))
             return
@@ -122,8 +122,8 @@ def _ended(execution: Execution, seen: Region, limits: Limits) -> Judgement | No
 
 
 def _judged(execution: Execution, graded: Graded, labels: GoldLabels) -> Judgement:
-    fail_to_pass = Tests(len(graded.fail_to_pass[0]), len(labels.fail_to_pass))
-    pass_to_pass = Tests(len(graded.pass_to_pass[0]), len(labels.pass_to_pass))
+    fail_to_pass = Score(len(graded.fail_to_pass[0]), len(labels.fail_to_pass))
+    pass_to_pass = Score(len(graded.pass_to_pass[0]), len(labels.pass_to_pass))
     failed = (*graded.fail_to_pass[1], *graded.pass_to_pass[1])[:NAMED]
     outcome, reason = (Outcome.RESOLVED, "") if graded.resolved else (Outcome.UNRESOLVED, "")
     if not graded.ran:

@@ -18,7 +18,7 @@ from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.evaluation.harness import Harness
 from selection.evaluation.local import NAMED
-from selection.evaluation.verdicts import Judgement, Outcome, Tests
+from selection.evaluation.verdicts import Judgement, Outcome, Score
 from selection.gold import GoldLabels
 
 SCRIPT_COLUMNS = ("image", "eval_script", "log_parser", "eval_type")
@@ -149,7 +149,7 @@ def _report(path: Path, instance: str) -> dict[str, Any] | None:
 def _reported(report: Mapping[str, Any], logs: Path, kept: str) -> Judgement:
     status = report.get("tests_status") or {}
     lists = {name: status.get(name) or {"success": [], "failure": []} for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}
-    tests = {name: Tests(len(held["success"]), len(held["success"]) + len(held["failure"])) for name, held in lists.items()}
+    tests = {name: Score(len(held["success"]), len(held["success"]) + len(held["failure"])) for name, held in lists.items()}
     fail_to_pass, pass_to_pass = (tests["FAIL_TO_PASS"], tests["PASS_TO_PASS"]) if status else (None, None)
     failed = tuple(test for held in lists.values() for test in held["failure"])[:NAMED]
     if report.get("resolved"):

@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Score:
     """How many tests of a list passed."""
 
     passed: int
@@ -49,9 +49,9 @@ class Judgement:
     outcome: Outcome
     reason: str = ""
     """In words; empty where the outcome says it all."""
-    fail_to_pass: Tests | None = None
+    fail_to_pass: Score | None = None
     """None if no tests were seen."""
-    pass_to_pass: Tests | None = None
+    pass_to_pass: Score | None = None
     failed: tuple[str, ...] = ()
     """Tests that should have passed, the first of them."""
     seconds: float = 0.0
@@ -65,7 +65,7 @@ class Judgement:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Judgement:
         """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for what is something else."""
-        counts = {name: Tests(**held[name]) if held[name] else None for name in ("fail_to_pass", "pass_to_pass")}
+        counts = {name: Score(**held[name]) if held[name] else None for name in ("fail_to_pass", "pass_to_pass")}
         return cls(**{**held, **counts, "outcome": Outcome(held["outcome"]), "failed": tuple(held["failed"])})
 
 

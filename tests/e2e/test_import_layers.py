@@ -39,6 +39,7 @@ def test_contracts() -> None:
         ("agent/llm/intruder.py", "import agent.trajectory.flow", "layers of agent"),
         ("agent/edits/intruder.py", "import agent.trajectory.journal", "layers of agent"),
         ("agent/intruder.py", "import selection", "only agent.cli imports selection"),
+        ("selection/votes.py", "import selection.gold", "only evaluation knows the labels"),
     ],
 )
 def test_contracts_catch(copy: Path, module: str, line: str, contract: str) -> None:
