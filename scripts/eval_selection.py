@@ -1,6 +1,6 @@
 """Measures selection without model and execution on real submissions: the share that it closes of the gap up to the oracle.
 
-usage: PYTHONPATH=. python scripts/eval_selection.py --data FOLDER [--json FILE]
+usage: python scripts/eval_selection.py --data FOLDER [--json FILE]
 
 FOLDER holds `submissions/NAME.jsonl` and `submissions/resolved.json` (instances resolved, by NAME). Labels are read here
 and nowhere else: methods see the patches only. What is usual for a pair of members is measured on all instances, from the
@@ -48,7 +48,8 @@ class Outcome:
         if weights is None:
             return sum(self.gain) / sum(self.gap)
         gap: float = sum(map(mul, self.gap, weights))
-        return sum(map(mul, self.gain, weights)) / (gap or math.inf)
+        gain: float = sum(map(mul, self.gain, weights))
+        return gain / (gap or math.inf)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def main() -> None:
     named, drawn = member_sets(data, arguments.sets, arguments.seed)
     sets = {**named, **{f"random {number}": members for number, members in enumerate(drawn, 1)}}
     table: dict[str, dict[str, Outcome]] = {}
-    for label, method in methods(data.proposed).items():
+    tried = {label: method for label, method in methods(data.proposed).items() if arguments.methods in label}
+    for label, method in tried.items():
         table[label] = {name: data.outcome(members, method) for name, members in sets.items()}
         print(f"{label}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     resamples = draws(len(data.instances), arguments.resamples, arguments.seed)
@@ -228,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     made.add_argument("--data", type=Path, required=True, help="folder with submissions/")
+    made.add_argument("--methods", default="", help="only methods whose name has this in it")
     made.add_argument("--sets", type=int, default=20, help="how many random sets (20)")
     made.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
     made.add_argument("--seed", type=int, default=0, help="of random sets, folds and resamples (0)")

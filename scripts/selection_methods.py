@@ -18,7 +18,7 @@ from selection.chain import Chain, parse_chain
 from selection.changes import essence
 from selection.consensus import Likeness, Pair, Split
 from selection.equivalence import Level, classes
-from selection.similarity import Bag, Profile, code_likeness, common, likeness, overlap, profile
+from selection.similarity import Bag, Profile, code_likeness, likeness, overlap, profile, shares
 from selection.steps import label_free
 
 Proposed = Mapping[str, Sequence[tuple[str, Patch | None]]]
@@ -80,7 +80,7 @@ def shortness(proposed: Proposed) -> Scores:
 
 def _shortness(patch: Patch) -> float:
     found = profile(patch.diff)
-    return -math.inf if found.empty else -float(sum(found.lines.values()))
+    return -math.inf if found.empty else -float(found.lines.total)
 
 
 def with_size(weight: float) -> Method:
@@ -91,7 +91,7 @@ def with_size(weight: float) -> Method:
         scores = base(proposed)
         penalized: dict[str, dict[str, float]] = {}
         for instance, offers in proposed.items():
-            sizes = {member: math.log1p(sum(profile(patch.diff).lines.values())) for member, patch in offers if patch}
+            sizes = {member: math.log1p(profile(patch.diff).lines.total) for member, patch in offers if patch}
             middle = sorted(sizes.values())[len(sizes) // 2] if sizes else 0.0
             penalized[instance] = {
                 member: scores[instance][member] - weight * abs(size - middle) for member, size in sizes.items()
@@ -137,7 +137,7 @@ def rare_tokens(proposals: Proposed, power: float = 1.0) -> Likeness:
     """Common tokens, each weighted by how few instances any proposal uses it on (inverse document frequency)."""
     seen: Counter[Hashable] = Counter()
     for offers in proposals.values():
-        seen.update({token for _, patch in offers if patch for token in profile(patch.diff).tokens})
+        seen.update({token for _, patch in offers if patch for token in profile(patch.diff).tokens.counts})
     return _rarity(seen, len(proposals), power)
 
 
@@ -157,10 +157,11 @@ def _rarity(seen: Mapping[Hashable, int], total: int, power: float) -> Likeness:
 
     def like(one: Profile, other: Profile) -> float:
         both = whole = 0.0
-        for item in one.tokens.keys() | other.tokens.keys():
+        mine, theirs = one.tokens.counts, other.tokens.counts
+        for item in mine.keys() | theirs.keys():
             key = item if item in weight else item[1]  # type: ignore[index]  # an item is (sign, token)
             worth = weight.get(key, most)
-            counts = one.tokens.get(item, 0), other.tokens.get(item, 0)
+            counts = mine.get(item, 0), theirs.get(item, 0)
             both += worth * min(counts)
             whole += worth * max(counts)
         return both / whole if whole else 0.0
@@ -173,7 +174,7 @@ def bag(name: str) -> Likeness:
 
     def like(one: Profile, other: Profile) -> float:
         mine, theirs = getattr(one, name), getattr(other, name)
-        return overlap(mine, theirs) if isinstance(mine, frozenset) else common(mine, theirs)
+        return overlap(mine, theirs) if isinstance(mine, frozenset) else shares(mine, theirs)[0]
 
     return like
 
@@ -181,7 +182,7 @@ def bag(name: str) -> Likeness:
 def hierarchy(one: Profile, other: Profile) -> float:
     """Files, functions, places and lines, each level at the same weight."""
     levels: list[tuple[Bag, Bag]] = [(one.functions, other.functions), (one.places, other.places), (one.lines, other.lines)]
-    return (overlap(one.files, other.files) + sum(common(mine, theirs) for mine, theirs in levels)) / 4
+    return (overlap(one.files, other.files) + sum(shares(mine, theirs)[0] for mine, theirs in levels)) / 4
 
 
 _caches: dict[Any, Likeness] = {}

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agent.languages import language_of
 from selection.changes import FileChange, Line
 
+_CACHED = 100_000
+"""Lines whose tokens are kept: patches for one issue share most of theirs."""
 PROSE = frozenset([".rst", ".md", ".txt"])
 _HASH_COMMENTS = frozenset(["python", "cython", "shell", "ruby", "yaml", "config", "r", "julia", "perl", "elixir"])
 _SLASH_COMMENTS = frozenset(
@@ -51,6 +54,7 @@ def code_lines(change: FileChange) -> Iterator[tuple[CodeLine, ...]]:
         yield tuple(one for one in found if one.tokens)
 
 
+@lru_cache(_CACHED)
 def tokens(text: str, language: str = "python") -> tuple[str, ...]:
     """Words, numbers, strings (one token each, in single quotes) and signs of a line, up to a comment."""
     found: list[str] = []

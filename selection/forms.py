@@ -88,6 +88,10 @@ def _changes(
 ) -> Iterator[tuple[int, tuple[int, ...], tuple[Hashable, ...]]]:
     old, new = [content for _, content in gone], [content for _, content in come]
     numbers = [line.old for line, _ in gone]
+    if not old or not new:
+        if old or new:
+            yield (*numbers, following)[0], tuple(numbers), tuple(new)
+        return
     for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":
             yield (*numbers[i:], following)[0], tuple(numbers[i:j]), tuple(new[k:m])

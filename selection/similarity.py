@@ -18,7 +18,17 @@ _CACHED = 20_000
 _EDGE = ""
 """Stands before the first token of a line and after the last one."""
 
-Bag = Mapping[Hashable, int]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bag:
+    """Content with counts."""
+
+    counts: Mapping[Hashable, int]
+    total: int
+    """The sum of the counts."""
+
+    def __bool__(self) -> bool:
+        return self.total > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +76,8 @@ def profile(diff: str) -> Profile:
                 bags["lines"][sign, one.tokens] += 1
                 bags["functions"][change.path, around] += 1
                 bags["places"][change.path, one.line.old] += 1
-    return Profile(**bags, files=frozenset(change.path for change in changes))
+    files = frozenset(change.path for change in changes)
+    return Profile(**{name: Bag(bag, bag.total()) for name, bag in bags.items()}, files=files)
 
 
 def _defined(tokens: tuple[str, ...]) -> str:
@@ -74,34 +85,24 @@ def _defined(tokens: tuple[str, ...]) -> str:
     return words[1] if len(words) > 1 and words[0] in ("def", "class") else ""
 
 
-def common(one: Bag, other: Bag) -> float:
-    """The share of what two bags have in common, with counts; 0 if one is empty."""
+def shares(one: Bag, other: Bag) -> tuple[float, float]:
+    """The share of what two bags have in common, with counts and without; 0 if one is empty."""
     if not one or not other:
-        return 0.0
-    small, large = (one, other) if len(one) <= len(other) else (other, one)
-    both = sum(min(count, large.get(item, 0)) for item, count in small.items())
-    return both / (sum(one.values()) + sum(other.values()) - both)
+        return 0.0, 0.0
+    mine, theirs = one.counts, other.counts
+    both = mine.keys() & theirs.keys()
+    counted = sum(min(mine[item], theirs[item]) for item in both)
+    return counted / (one.total + other.total - counted), len(both) / (len(mine) + len(theirs) - len(both))
 
 
-def overlap(one: Bag | frozenset[str], other: Bag | frozenset[str]) -> float:
+def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     """The share of what two sets have in common; 0 if one is empty."""
-    if not one or not other:
-        return 0.0
-    both = len(
-        one.keys() & other.keys() if isinstance(one, Mapping) and isinstance(other, Mapping) else set(one) & set(other)
-    )
-    return both / (len(one) + len(other) - both)
+    return len(one & other) / len(one | other) if one and other else 0.0
 
 
 def code_likeness(one: Profile, other: Profile) -> float:
     """The mean share of common tokens and pairs of tokens, with counts and without."""
-    shares = (
-        common(one.tokens, other.tokens),
-        overlap(one.tokens, other.tokens),
-        common(one.pairs, other.pairs),
-        overlap(one.pairs, other.pairs),
-    )
-    return sum(shares) / len(shares)
+    return sum((*shares(one.tokens, other.tokens), *shares(one.pairs, other.pairs))) / 4
 
 
 def likeness(one: Profile, other: Profile) -> float:
