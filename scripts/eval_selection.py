@@ -24,6 +24,7 @@ from typing import Any
 
 from selection_methods import Method, Proposed, methods
 
+from selection.equivalence import Level, classes
 from selection.predictions import read_predictions
 
 FOLDS = 5
@@ -184,11 +185,27 @@ def main() -> None:
             for name, members in sets.items()
         },
         "methods": rows,
+        "classes": class_table(data),
         "seconds": round(time.monotonic() - begun, 1),
     }
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     print(markdown(report))
+
+
+def class_table(data: Data) -> list[dict[str, Any]]:
+    """For each level of sameness: classes over all members, pairs of patches in one class, and those whose labels differ."""
+    rows = []
+    for level in (level for level in Level if level is not Level.BEHAVIOUR):
+        count = pairs = different = 0
+        for instance, offers in data.proposed.items():
+            there = [(member, patch) for member, patch in offers if patch]
+            for group in classes([patch for _, patch in there], level):
+                right = sum(instance in data.resolved[there[index][0]] for index in group)
+                count, pairs = count + 1, pairs + math.comb(len(group), 2)
+                different += right * (len(group) - right)
+        rows.append({"level": level.value, "classes": count, "pairs": pairs, "different": different})
+    return rows
 
 
 def row(
@@ -206,7 +223,7 @@ def row(
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """Two tables: the member sets, and the methods on them."""
+    """Three tables: the member sets, the methods on them, the levels of sameness."""
     lines = ["| members | mean member | best member | oracle | best member closes, % |", "|---|---|---|---|---|"]
     for name, one in report["sets"].items():
         closes = (one["best"] - one["mean"]) / (one["oracle"] - one["mean"])
@@ -218,6 +235,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     for one in report["methods"]:
         cells = [_percent(cell) for cell in (*one["named"], one["named_mean"], one["random_mean"])]
         lines.append(f"| {one['method']} | {' | '.join(cells)} |")
+    lines += ["", "| level | classes | pairs in one class | of them with different labels |", "|---|---|---|---|"]
+    lines += [f"| {one['level']} | {one['classes']} | {one['pairs']} | {one['different']} |" for one in report["classes"]]
     return "\n".join([*lines, "", f"{report['instances']} instances, {report['seconds']} s"])
 
 

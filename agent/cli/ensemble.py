@@ -112,7 +112,7 @@ def _print(report: Mapping[str, Any]) -> None:
         typer.echo(line)
     if report["broken_instances"]:
         typer.echo(f"{report['broken_instances']} rows of the data set cannot be read")
-    again = f", {report['resumed']} of them from the record" if report["resumed"] else ""
+    again = f", {report['resumed']} choices from the record" if report["resumed"] else ""
     typer.echo(
         f"selector: {report['selector']}\n"
         f"chosen: {report['chosen']} of {report['instances']}{again}, in {report['seconds']:.1f} s\n"
