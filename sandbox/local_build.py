@@ -165,5 +165,4 @@ class Builder:
             "disk_mb": 0,
             "inodes": 0,
             "network": True,
-            "python": python.executable,
         }

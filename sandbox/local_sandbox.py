@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,51 +18,57 @@ from sandbox.errors import SandboxError
 from sandbox.jobs import (
     HOST_NAME,
     INODES_PER_MB,
-    RUNNER,
     SYSTEM_PATH,
     VENV,
     ended_by,
-    execution_of,
+    execution_from,
     job_of,
     refused,
     variables,
 )
 from sandbox.local_build import Builder, Built, interpreter, read_built
+from sandbox.local_worker import Lost, Worker, Workers
 from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
 
 T = TypeVar("T")
-LAUNCHER = Path(__file__).with_name("namespaces.py")
 GRACE_SECONDS = 60.0
+TRIES = 3
+"""How often an execution is begun if its worker is killed meanwhile."""
 HINT = "runoff doctor"
 
 
 @dataclass(slots=True)
 class Stop:
-    """Ends one launcher, and with it all that runs below."""
+    """Ends the worker that carries a plan out, and with it all that runs below."""
 
     wanted: bool = True
-    process: subprocess.Popen[bytes] | None = None
+    worker: Worker | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """Start the process, unless it is not wanted any more."""
+    def hold(self, worker: Worker) -> None:
+        """The worker is at it. Raises SandboxError if the plan is not wanted any more."""
         with self.lock:
             if not self.wanted:
-                raise SandboxError("the execution was interrupted", where="local", hint="runoff resume RUN")
-            pipe = subprocess.PIPE
-            environment = {"PATH": SYSTEM_PATH}
-            self.process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd="/", start_new_session=True
-            )
-            return self.process
+                raise interrupted()
+            self.worker = worker
+
+    def release(self) -> None:
+        """The worker is done with it and may be given another."""
+        with self.lock:
+            self.worker = None
 
     def now(self) -> None:
         """Kill it."""
         with self.lock:
             self.wanted = False
-            if self.process is not None:
-                self.process.kill()
+            if self.worker is not None:
+                self.worker.kill()
+
+
+def interrupted() -> SandboxError:
+    """What a thread raises whose result nobody wants any more."""
+    return SandboxError("the execution was interrupted", where="local", hint="runoff resume RUN")
 
 
 class LocalSandbox:
@@ -82,6 +85,7 @@ class LocalSandbox:
         if self._parents is not None:
             cgroups.sweep(self._parents)
         self._stops: dict[int, Stop] = {}
+        self._workers = Workers()
         self._interrupted = False
 
     def describe(self) -> str:
@@ -130,6 +134,7 @@ class LocalSandbox:
         self._interrupted = True
         for stop in list(self._stops.values()):
             stop.now()
+        self._workers.close()
 
     async def close(self) -> None:
         """As the protocol says."""
@@ -161,7 +166,7 @@ class LocalSandbox:
         group = self._make_group(limits)
         try:
             plan = self._plan(job, built, environment, limits, group)
-            return self._launch(stop, plan, group, limits.seconds + GRACE_SECONDS)
+            return self._launch(stop, plan, group, limits.seconds + GRACE_SECONDS, TRIES)
         finally:
             if group is not None:
                 group.remove()
@@ -175,7 +180,7 @@ class LocalSandbox:
             with tempfile.TemporaryDirectory(prefix="runoff-tree-") as tree:
                 Path(tree).chmod(0o755)
                 plan = self._bounded(job, limits, group)
-                plan["tree"], plan["python"] = tree, python.executable
+                plan["tree"] = tree
                 plan["binds"] += [(path, path, False) for path in python.prefixes]
                 execution = self._launch(stop, plan, group, limits.seconds)
         finally:
@@ -208,7 +213,6 @@ class LocalSandbox:
             **plan,
             "tree": str(location / "tree"),
             "network": environment.network,
-            "python": f"{VENV}/bin/python",
         }
 
     def _bounded(self, job: dict[str, Any], limits: Limits, group: cgroups.Group | None) -> dict[str, Any]:
@@ -228,27 +232,42 @@ class LocalSandbox:
             "network": False,
         }
 
-    def _launch(self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float) -> Execution:
+    def _launch(
+        self, stop: Stop, plan: dict[str, Any], group: cgroups.Group | None, seconds: float, tries: int = 1
+    ) -> Execution:
         with tempfile.TemporaryDirectory(prefix="runoff-stage-") as stage:
             common = {
                 "stage": stage,
                 "uid": self._uid,
-                "runner": str(RUNNER),
                 "host_name": HOST_NAME,
-                "path": SYSTEM_PATH,
                 "filter": seccomp.program().hex(),
+                "grace": GRACE_SECONDS / 2,
             }
             whole = {**plan, **common, "cgroups": group.procs if group else []}
             started = time.monotonic()
-            process = stop.start([sys.executable, "-I", "-S", str(LAUNCHER)])
-            with process:
-                try:
-                    answer, said = process.communicate(json.dumps(whole).encode(), timeout=seconds)
-                except subprocess.TimeoutExpired as error:
-                    stop.now()
-                    raise SandboxError(f"the runner did not end within {seconds:.0f} s", where="local", hint=HINT) from error
-        if not answer and group is not None and group.killed_for_memory():
-            return ended_by("memory", time.monotonic() - started)
-        if not stop.wanted:
-            raise SandboxError("the execution was interrupted", where="local", hint="runoff resume RUN")
-        return execution_of(answer, said.decode("utf-8", "replace"), "local")
+            for _ in range(tries):
+                answer = self._ask(stop, whole, seconds)
+                if "lost" in answer and group is not None and group.killed_for_memory():
+                    return ended_by("memory", time.monotonic() - started)
+                if not stop.wanted:
+                    raise interrupted()
+                if "lost" not in answer:
+                    return execution_from(answer, "local")
+        raise SandboxError(f"the runner gave no answer: {answer['lost']}", where="local", hint=HINT)
+
+    def _ask(self, stop: Stop, plan: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer of a worker; {"lost"} if it, or the runner, ended without one."""
+        worker, healthy = self._workers.take(), False
+        try:
+            stop.hold(worker)
+            answer = worker.ask(plan, seconds)
+            healthy = "lost" not in answer
+        except Lost as error:
+            return {"lost": str(error)}
+        except TimeoutError as error:
+            raise SandboxError(f"the runner did not end within {seconds:.0f} s", where="local", hint=HINT) from error
+        else:
+            return answer
+        finally:
+            stop.release()
+            self._workers.give(worker, healthy=healthy)

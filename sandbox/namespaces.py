@@ -1,24 +1,20 @@
 """Builds the root and the namespaces that a runner is started in.
 
-It is a program for the local backend, and a module inside a container for the fast path of Docker (`pooled_runner`). As a
-program it reads a plan (JSON) on standard input. The root is an empty tmpfs with read-only binds of programs and
+A module of `pooled_runner`, which is started on the host for the local backend and inside a container for the fast path of
+Docker. The root is an empty tmpfs with read-only binds of programs and
 libraries (the host's, or all of the image's), the tree under an overlay whose upper layer is a tmpfs of limited size, and
 nothing else. With privileges (root on the host) the mounts are made with them and then all are given up for another,
 unprivileged user; without, a user namespace lends them. Only the standard library, Python 3.6 or later; nothing of ours
 can be imported here.
-
-A fault ends in one line of JSON, as the runner's own do. Killing this process kills all that runs below it.
 """
 
 import ctypes
 import fcntl
-import json
 import os
 import shutil
 import signal
 import socket
 import struct
-import sys
 from typing import Any, Dict
 
 Plan = Dict[str, Any]
@@ -136,8 +132,6 @@ def build_root(plan: Plan, stage: str) -> str:
     for source, target, writable in plan["binds"]:
         bind(source, root + target, writable=writable)
     put_tree(plan, stage, f"{root}{plan['job']['workdir']}")
-    if not plan.get("image"):
-        put_runner(plan, f"{root}/runoff")
     mount_proc(f"{root}/proc")
     return root
 
@@ -236,14 +230,6 @@ def copy_tree(plan: Plan, stage: str, lower: str, target: str) -> None:
     bind(copy, target, writable=True)
 
 
-def put_runner(plan: Plan, directory: str) -> None:
-    """The runner and its job, read-only once the root is."""
-    os.mkdir(directory)
-    shutil.copyfile(plan["runner"], f"{directory}/runner.py")
-    with open(f"{directory}/job.json", "w", encoding="utf-8") as file:
-        json.dump(plan["job"], file)
-
-
 def mount_proc(target: str) -> None:
     """A /proc of the new PID namespace, read-only.
 
@@ -315,36 +301,3 @@ def confine(plan: Plan) -> None:
         raise_loopback()
     change_root(build_root(plan, plan["stage"]))
     drop_privileges(plan["uid"], bytes.fromhex(plan["filter"]))
-
-
-def become_runner(plan: Plan) -> None:
-    """In the new PID namespace: confine this process, and make it the runner."""
-    confine(plan)
-    nothing = os.open("/dev/null", os.O_RDWR)
-    os.dup2(nothing, 0)
-    command = [plan["python"], "-I", "-S", "-B", "/runoff/runner.py", "/runoff/job.json"]
-    os.execve(command[0], command, {"PATH": plan["path"]})
-
-
-def main() -> None:
-    """Read the plan, enter the namespaces, and wait for the runner."""
-    try:
-        plan = json.load(sys.stdin)
-        check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal at the parent's death")
-        for procs in plan["cgroups"]:
-            with open(procs, "w", encoding="ascii") as file:
-                file.write("0")
-        enter(plan)
-        child = os.fork()
-        if child == 0:
-            become_runner(plan)
-        _, status = os.waitpid(child, 0)
-        os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
-    except (Refused, OSError, ValueError, KeyError) as error:
-        sys.stdout.write(json.dumps({"fault": f"the kernel refused the sandbox: {error}"}) + "\n")
-        sys.stdout.flush()
-        os._exit(70)
-
-
-if __name__ == "__main__":
-    main()

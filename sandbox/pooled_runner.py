@@ -1,12 +1,14 @@
-"""The first process of a container in a pool: it runs one plan after another, each in namespaces of its own.
+"""A process that stays: it runs one plan after another, each in namespaces of its own.
 
-Starting a container costs half a second, forking one a few milliseconds. Each plan (a line of JSON on standard input)
+In a container of a pool it is the first process; for the local backend it is one of the host's. Starting a container
+costs half a second and starting a Python with all that a runner imports a tenth, a fork a few milliseconds. Each plan (a line of JSON on standard input)
 is carried out by two forks of this process: the first makes the namespaces, the second is PID 1 in them, builds a root
 (`namespaces`), gives up all privileges and is then the runner (`runner`). The answer is a line of JSON on standard output,
-which neither of them has. A patch is put on the tree once, into a layer that every later execution with it starts from.
+which neither of them has. In a container a patch is put on the tree once, into a layer that every later execution with it
+starts from.
 
-The sources of this and of the two modules come over standard input (`docker_pool`): the container's root is read-only,
-and the engine may be on another machine. When standard input ends, so does this process, and the container with it.
+There the sources of this and of the two modules come over standard input (`docker_pool`): the container's root is read-only,
+and the engine may be on another machine. When standard input ends, so does this process, and all that runs below it.
 Only the standard library, Python 3.6 or later.
 """
 
@@ -19,7 +21,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from sandbox import namespaces, runner
 
@@ -30,6 +32,7 @@ LAYERS_KEPT = 64
 LEAST_FREE = 1 << 20
 """Bytes that must be free for another layer; below that the old ones go first."""
 CHUNK = 65536
+PR_SET_CHILD_SUBREAPER = 36
 REFUSED = "the kernel refused the sandbox: "
 
 
@@ -145,8 +148,18 @@ def answer(plan: Plan, layers: Layers, conversation: Conversation) -> Dict[str, 
 
 
 def isolated(plan: Plan, conversation: Conversation) -> Dict[str, Any]:
-    """Carry the plan out in a child, and wait until nothing of it is left."""
+    """As `carried_out`; a runner that ended when the container was out of memory is the script's doing."""
     kills = runner.counter(*runner.OOM_KILLS) or 0
+    started = time.monotonic()
+    result = carried_out(plan, conversation)
+    if "lost" in result and (runner.counter(*runner.OOM_KILLS) or 0) > kills:
+        ended = -int(signal.SIGKILL)
+        return dict(runner.NOTHING, exit_code=ended, seconds=time.monotonic() - started, limit="memory")
+    return result
+
+
+def carried_out(plan: Plan, conversation: Conversation) -> Dict[str, Any]:
+    """Carry the plan out in a child, and wait until nothing of it is left."""
     started = time.monotonic()
     reader, writer = os.pipe()
     child = os.fork()
@@ -159,13 +172,8 @@ def isolated(plan: Plan, conversation: Conversation) -> Dict[str, Any]:
     if not data:
         os.kill(child, signal.SIGKILL)  # what is below it dies with it
     reap()
-    if data:
-        result = json.loads(data.decode())  # type: Dict[str, Any]
-        return result
-    if (runner.counter(*runner.OOM_KILLS) or 0) > kills:
-        ended = -int(signal.SIGKILL)
-        return dict(runner.NOTHING, exit_code=ended, seconds=time.monotonic() - started, limit="memory")
-    return {"lost": "the runner ended without an answer"}
+    result = json.loads(data.decode()) if data else {"lost": "the runner ended without an answer"}  # type: Dict[str, Any]
+    return result
 
 
 def reap() -> None:
@@ -186,6 +194,9 @@ def become_first(plan: Plan, writer: int) -> None:
         namespaces.check(namespaces.LIBC.prctl(namespaces.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a signal")
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # when memory runs out the execution goes, not the container
+        for procs in plan.get("cgroups", ()):
+            with open(procs, "w") as file:
+                file.write("0")
         namespaces.enter(plan)
         child = os.fork()
         if child == 0:
@@ -227,15 +238,26 @@ def tell(writer: int, result: Dict[str, Any]) -> None:
 
 
 def serve() -> None:
-    """Until standard input ends."""
+    """As the first process of a container, until standard input ends."""
     for place in (LAYERS, STAGE):
         os.mkdir(place)
+    layers = Layers()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    layers, conversation = Layers(), Conversation()
+    converse(lambda plan, conversation: answer(dict(plan, stage=STAGE, uid=0, image=True), layers, conversation))
+
+
+def serve_host() -> None:
+    """As a process of the host's, until standard input ends."""
+    namespaces.LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # so that it can wait for a runner whose parent was killed
+    converse(carried_out)
+
+
+def converse(reply: Callable[[Plan, Conversation], Dict[str, Any]]) -> None:
+    """Say that all is ready, then a reply to each plan."""
+    conversation = Conversation()
     conversation.say({"ready": "%d.%d.%d" % sys.version_info[:3]})
     while True:
         line = conversation.hear()
         if line is None:
             return
-        plan = json.loads(line.decode())
-        conversation.say(answer(dict(plan, stage=STAGE, uid=0, image=True), layers, conversation))
+        conversation.say(reply(json.loads(line.decode()), conversation))

@@ -8,6 +8,7 @@ a descriptor that the script never gets. Only the standard library, Python 3.6 o
     runner.py JOB.json
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -143,10 +144,8 @@ def summed(read: Callable[[str], int]) -> int:
     total = 0
     for name in os.listdir("/proc") if os.readlink("/proc/self") == "1" else ():
         if name.isdigit() and name != "1":
-            try:
+            with contextlib.suppress(OSError, IndexError):  # it has just ended
                 total += read("/proc/" + name)
-            except (OSError, IndexError):  # it has just ended
-                continue
     return total
 
 
@@ -240,11 +239,8 @@ def bound(job: Job) -> Callable[[], None]:
             resource.setrlimit(resource.RLIMIT_NPROC, (job["rlimit_processes"],) * 2)
         if job.get("watch_memory"):
             resource.setrlimit(resource.RLIMIT_DATA, (2 * job["memory_mb"] << 20,) * 2)
-        try:
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write("1000")  # when memory runs out the script goes, not the runner
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # when memory runs out the script goes, not the runner
 
     return apply
 
@@ -263,18 +259,27 @@ def reap(child: int) -> Optional[int]:
             status = ended
 
 
-def supervise(child: int, reader: Optional[int], output: Output, watch: Watch) -> Tuple[Optional[int], Optional[str]]:
+def wake_at_exits() -> int:
+    """A descriptor that can be read as soon as any process has ended."""
+    wakes, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer)
+    return wakes
+
+
+def supervise(child: int, reader: int, output: Output, watch: Watch, wakes: int) -> Tuple[Optional[int], Optional[str]]:
     """Until the script ends or reaches a limit; returns (wait status or None, limit or None)."""
-    looked = 0.0
+    looked, sources = 0.0, [reader, wakes]
     while True:
         more = False
-        if reader is None:
-            time.sleep(0.01)
-        elif select.select([reader], [], [], POLL_SECONDS)[0]:
+        ready = select.select(sources, [], [], POLL_SECONDS)[0]
+        if wakes in ready:
+            os.read(wakes, CHUNK)
+        if reader in ready:
             data = os.read(reader, CHUNK)
             output.add(data)
             more = bool(data)
-            reader = reader if more else None
+            sources = sources if more else [wakes]
         now = time.monotonic()
         if more and now - looked < POLL_SECONDS:
             continue
@@ -347,14 +352,14 @@ def run(job: Job) -> Dict[str, Any]:
     if unparsed:
         return dict(NOTHING, exit_code=UNPARSED, output=unparsed)
     reader, writer = os.pipe()
-    watch = Watch(job)
+    watch, wakes = Watch(job), wake_at_exits()
     started = time.monotonic()
     try:
         process = start(command, job, writer)
     except (OSError, subprocess.SubprocessError) as error:
         raise Fault("cannot start %s: %s" % (command[0], error))
     os.close(writer)
-    status, limit = supervise(process.pid, reader, output, watch)
+    status, limit = supervise(process.pid, reader, output, watch, wakes)
     seconds = time.monotonic() - started
     killed = kill_all(process.pid)
     process.returncode = 0  # reaped above; keeps subprocess from waiting for it again
@@ -370,10 +375,8 @@ def read_job(path: str) -> Job:
     with open(path) as file:
         job: Job = json.load(file)
     for name in (path, os.path.abspath(__file__)):
-        try:
+        with contextlib.suppress(OSError):  # the local backend's root is read-only and temporary anyway
             os.unlink(name)
-        except OSError:  # the local backend's root is read-only and temporary anyway
-            pass
     return job
 
 
