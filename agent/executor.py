@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from agent.redaction import of_process
 from agent.trajectory.journal import Entry, Journal
 from sandbox.api import Environment, Execution, Limits, Patch, Sandbox, Script, digest_of
 
+Turn = Callable[[], AbstractAsyncContextManager[Any]]
+
 
 class Executor:
     """A sandbox, an environment and limits, behind a cache by content that outlives the process."""
 
-    def __init__(self, sandbox: Sandbox, environment: Environment, limits: Limits, cache: Path) -> None:
-        """`cache`: a JSONL file of this instance; made at the first execution."""
+    def __init__(
+        self, sandbox: Sandbox, environment: Environment, limits: Limits, cache: Path, turn: Turn = nullcontext
+    ) -> None:
+        """`cache`: a JSONL file of this instance; made at the first execution. `turn`: held while the sandbox is asked."""
         self._sandbox = sandbox
         self._environment = environment
         self._limits = limits
+        self._turn = turn
         self._cache = Journal(cache, {"environment": environment.key})
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -32,8 +40,10 @@ class Executor:
         async with self._locks[f"{pair} {repeat}"]:
             entry = self._cache.find("run", pair, repeat, {})
             if entry is None:
-                started = time.monotonic()
-                execution = _without_secrets(await self._sandbox.execute(self._environment, script, patch, self._limits))
+                async with self._turn():
+                    started = time.monotonic()
+                    executed = await self._sandbox.execute(self._environment, script, patch, self._limits)
+                execution = _without_secrets(executed)
                 result = {"execution": asdict(execution)}
                 entry = Entry("run", pair, repeat, "", {}, result, time.monotonic() - started)
                 self._cache.append(entry)

@@ -45,6 +45,8 @@ class PipelineSettings:
     trajectory: TrajectorySettings = field(default_factory=TrajectorySettings)
     clean: bool = False
     """Whether tests, caches and scratch files are no part of the prediction; the patch keeps them."""
+    early_stop: int = 0
+    """Draft only so many samples where their patches are the same change; 0 drafts all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Result:
     """Whose the lack of a patch is: `model` or `context` (`agent.endings.Cause`); empty where there is none."""
     removed: dict[str, str] | None = None
     """What the prediction leaves out of the patch: the reason by path (`agent.cleaning`)."""
+    saved: int = 0
+    """Samples that were not drafted, since the first ones agreed."""
 
     def to_json(self) -> dict[str, Any]:
         """As result.json holds it."""
@@ -165,9 +169,12 @@ class Pipeline:
         }
         if "selection" not in stages:
             return self.finish(Result(self.instance.id, None, f"ended after {stages[-1]}, as asked", outcomes))
+        if saved := self.settings.samples - len(samples):
+            self.tell("editing", f"the first {len(samples)} samples agree: {saved} are not drafted")
         chosen = await self.choose(samples)
         cause = "" if chosen.patch else _cause(outcomes["editing"])
-        return self.finish(Result(self.instance.id, chosen.patch, chosen.reason, outcomes, chosen.to_json(), cause))
+        result = Result(self.instance.id, chosen.patch, chosen.reason, outcomes, chosen.to_json(), cause, saved=saved)
+        return self.finish(result)
 
     async def context(self) -> Context:
         """The files that the trajectories see."""
@@ -195,6 +202,7 @@ class Pipeline:
             settings=self.settings.trajectory,
             model=self.models.main_name,
             edit="editing" in self.settings.stages,
+            early_stop=self.settings.early_stop,
             tell=self.tell,
         )
         if parked := [sample for sample in samples if isinstance(sample, Parked)]:

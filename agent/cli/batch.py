@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from agent.cli import interrupts
+from agent.cli import dry_run, interrupts
 from agent.cli.batching import BatchSession, Outcome
 from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
 from agent.cli.progress import BatchProgress
@@ -30,6 +30,9 @@ OTHERS = ("repo", "base", "issue", "instance")
 @options_of(BatchSettings, but=OTHERS)
 def command(
     *,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List what is left out and estimate tokens and dollars; spend nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
     show_settings: Annotated[bool, typer.Option("--show-settings", help="Print the settings and their sources.")] = False,
     **flags: Any,
@@ -41,6 +44,8 @@ def command(
         resolved = resolve(flags, os.environ, Path.cwd(), BatchSettings)
         if show_settings:
             return print_settings(resolved, [])
+        if dry:
+            return await dry_run.split_command(resolved.settings, as_json=as_json)
         async with watched_batch(errors, interrupt, as_json=as_json) as session:
             return deliver_batch(session, await session.batch(resolved.settings), errors, as_json=as_json)
 

@@ -17,13 +17,14 @@ from typing import Any
 
 from agent.cli.board import Board
 from agent.cli.compose import Session, components
-from agent.cli.inputs import Inputs, reopen_inputs, row_inputs, row_json
+from agent.cli.inputs import Inputs, on_a_thread, reopen_inputs, row_inputs, row_json
 from agent.cli.models import prices_of, specs_of, system_name
 from agent.cli.open_instance import OpenInstance
-from agent.cli.open_run import OpenRun, manifest_of
+from agent.cli.open_run import OpenRun, manifest_of, named
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
+from agent.cli.split_estimate import estimate_split, note_costs
 from agent.endings import RECORD, Cause, Ending, failed
 from agent.pipeline import Result
 from agent.progress import Event, note
@@ -31,7 +32,6 @@ from agent.redaction import of_process
 from agent.scheduler import Breaker, Carry, Job, LocalScheduler
 from agent.store import InstanceStore, Run
 from sandbox.errors import BudgetReached, InputError, RunoffError, StoreError
-from sandbox.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ ROW = ("id", "repo", "base_commit", "statement")
 """What of instance.json is the data set's, and has to be the same when a run is started again."""
 ASIDE = ("02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl", "result.json", "patch.diff")
 """What is put aside to try again where the model came to no patch; the context and the executions stay."""
+LOOKED_AT = 3
+"""Instances whose files are looked at for the estimate when a run begins."""
 RETRIES = ("all", *Cause)
 MOST_IN_A_ROW = 10
 """Endings by the same fault that stop a run, however many instances are under way; 3 with few."""
@@ -61,6 +63,11 @@ class Outcome:
     asked_for_patches: bool = True
 
     @property
+    def ended(self) -> int:
+        """Instances with a patch, or without one by the model's doing."""
+        return self.patches + sum(self.causes.get(cause, 0) for cause in (Cause.MODEL, Cause.CONTEXT, "not asked for"))
+
+    @property
     def exit_code(self) -> int:
         """0 done, 1 finished and nothing has a patch, 3 the budget is reached, 4 the infrastructure failed."""
         if self.stopped is not None:
@@ -80,9 +87,14 @@ class BatchSession(Session):
 
     async def batch(self, settings: BatchSettings) -> Outcome:
         """Start a run, or go on with the one of that name if settings and instances are the same."""
+        opened = await self._begin(settings)
+        return await self._carry(opened, self._waiting(retry=""))
+
+    async def _begin(self, settings: BatchSettings) -> OpenRun:
+        """Write down what is to be done; the rows are not kept in memory afterwards."""
         refuse_secrets(settings)
         components(settings)
-        split = await _on_a_thread(lambda: split_of(settings))
+        split = await on_a_thread(lambda: split_of(settings))
         for instance in split.instances:
             refuse_secrets_of_issue(instance)
         self._tell_of(split)
@@ -93,9 +105,12 @@ class BatchSession(Session):
         manifest = {**manifest_of(settings, specs, prices), "order": order, "left_out": split.left_out()}
         rows = {instance.id: row_json(instance) for instance in split.instances}
         self._hold(self.run, manifest, rows, ROW)
+        named_models = named(settings, specs)
+        told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
+        self._watch(note(told.in_a_line(settings.budget)))
         opened = await self._open(specs, prices)
         self.run.begin(manifest, rows)
-        return await self._carry(opened, self._waiting(retry=""))
+        return opened
 
     async def resume_batch(
         self, name: str, runs: Path, changes: Mapping[str, Any], *, settle: Mapping[str, float], retry: str = ""
@@ -173,7 +188,9 @@ class BatchSession(Session):
             with suppress(StoreError):  # the instances' folders hold all that is in these files
                 board.write()
         self.run.write_predictions(system_name(opened.models.specs.main))
-        return self.outcome(stopped)
+        outcome = self.outcome(stopped)
+        note_costs(self.run, opened.ledger.by_stage(), outcome.ended)
+        return outcome
 
 
 class _Crew:
@@ -196,7 +213,7 @@ class _Crew:
         try:
             ending = await self._carried(job, store)
         except Exception as error:
-            ending = _noted(job.instance, error, store)
+            ending = _noted(job.instance, error, store, self._opened.run.name)
         spent = self._opened.ledger.of_instance(job.instance)
         return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
 
@@ -234,13 +251,14 @@ def _jobs(order: Sequence[str], waiting: Collection[str]) -> list[Job]:
     return [Job(name, rank) for rank, name in enumerate(order) if name in wanted]
 
 
-def _noted(instance: str, error: Exception, store: InstanceStore) -> Ending:
+def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> Ending:
     """The ending of an instance that failed, written into its folder if that can be written to."""
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
     else:
         logger.error("%s: a fault of runoff", instance, exc_info=error)
     ending = failed(instance, error)
+    ending = replace(ending, hint=ending.hint.replace("runoff resume RUN", f"runoff resume {run}"))
     with suppress(StoreError):
         store.write(RECORD, ending.record())
     return ending
@@ -268,11 +286,3 @@ def _put_aside(store: InstanceStore) -> None:
     for name in ASIDE:
         if (store.path / name).exists():
             (store.path / name).rename(place / name)
-
-
-async def _on_a_thread(body: Any) -> Any:
-    threads = DaemonThreads(1, "rows")
-    try:
-        return await threads.submit(body)
-    finally:
-        threads.close()

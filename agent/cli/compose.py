@@ -26,6 +26,7 @@ from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import S, SolveSettings, validated
 from agent.instances import Instance
 from agent.llm.ledger import Ledger
+from agent.llm.limiter import Limiter
 from agent.llm.prices import PriceTable
 from agent.llm.specs import parse_spec
 from agent.llm.totals import Totals
@@ -35,6 +36,9 @@ from agent.repository import Repository
 from agent.store import InstanceStore, Run
 from sandbox.errors import InputError
 from sandbox.probe import choose
+
+AHEAD = 2
+"""Executions that wait at the sandbox itself, so that no worker is idle until the next one's turn has come."""
 
 
 class Session:
@@ -231,7 +235,8 @@ class Session:
             sandbox = await choose(settings.sandbox, settings.workers, tell)
             self._stack.push_async_callback(sandbox.close)
             self._interrupt.kill = sandbox.interrupt
-        return OpenRun(self.run, settings, self._ledger, models, sandbox, self._watch, self._fork)
+        turns = Limiter(settings.workers + AHEAD)
+        return OpenRun(self.run, settings, self._ledger, models, sandbox, self._watch, turns, self._fork)
 
     @property
     def _about(self) -> str:

@@ -13,14 +13,19 @@ from rich.table import Table
 
 from agent.cli.components import context_settings, trajectory_settings
 from agent.cli.estimate import RELEVANT_SHARE, REPLY_TOKENS, TURNS, StageEstimate, estimate_stages, total
-from agent.cli.inputs import open_inputs
-from agent.cli.settings import SolveSettings
+from agent.cli.inputs import on_a_thread, open_inputs
+from agent.cli.settings import BatchSettings, SolveSettings
+from agent.cli.split import split_of
+from agent.cli.split_estimate import estimate_split
 from agent.context.stage import files_to_read
 from agent.instances import Instance
 from agent.llm.tokens import estimate_bytes
 from agent.repository import SourceFile
 from agent.trajectory.opening import opening
 from agent.trajectory.testing import draft_step
+
+SAMPLED = 10
+"""Instances of a split that are looked at."""
 
 
 async def command(settings: SolveSettings, *, as_json: bool) -> int:
@@ -51,6 +56,36 @@ async def command(settings: SolveSettings, *, as_json: bool) -> int:
     _files(console, files, left_out, prefiltered)
     _prompts(console, settings, inputs.instance)
     _stages(console, stages)
+    return 0
+
+
+async def split_command(settings: BatchSettings, *, as_json: bool) -> int:
+    """Print the dry run of a batch."""
+    split = await on_a_thread(lambda: split_of(settings))
+    told = await on_a_thread(lambda: estimate_split(settings, split.instances, SAMPLED))
+    if as_json:
+        report = {
+            "instances": [instance.id for instance in split.instances],
+            "left_out": split.left_out(),
+            "sampled": list(told.sampled),
+            "stages": [asdict(stage) for stage in told.stages],
+            "earlier": asdict(told.earlier) if told.earlier else None,
+        }
+        typer.echo(json.dumps(report, indent=1))
+        return 0
+    console = Console()
+    console.print(f"{len(split.instances)} instances, {len(split.broken)} rows left out", highlight=False)
+    for row in split.broken:
+        console.print(f"left out, row {row.line} ({row.id or 'no id'}): {row.reason}", markup=False, highlight=False)
+    console.print(told.in_a_line(settings.budget), markup=False, highlight=False, soft_wrap=True)
+    if told.stages:
+        _stages(console, told.stages)
+    if told.earlier:
+        table = Table("stage", f"dollars by run {told.earlier.run}", "share", box=None)
+        whole = sum(told.earlier.dollars.values())
+        for stage, dollars in told.earlier.dollars.items():
+            table.add_row(stage, f"{dollars * told.instances:,.2f}", f"{dollars / whole:.1%}")
+        console.print(table)
     return 0
 
 

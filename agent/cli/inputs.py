@@ -85,7 +85,7 @@ class Inputs:
 
 async def open_inputs(settings: SolveSettings) -> Inputs:
     """The issue and the repository that the settings name. Raises InputError and, for a URL, InfrastructureError."""
-    return await _on_a_thread(lambda: _open_inputs(settings))
+    return await on_a_thread(lambda: _open_inputs(settings))
 
 
 async def found_in(settings: SolveSettings) -> list[str]:
@@ -112,7 +112,7 @@ async def reopen_inputs(recorded: Mapping[str, Any], settings: SolveSettings) ->
         fields["environment"] = _environment(fields["environment"])
     instance = Instance(**fields)
     open_it = lambda: Repository.open(recorded["source"], instance.base_commit)  # noqa: E731
-    repository = await _on_a_thread(open_it)
+    repository = await on_a_thread(open_it)
     found = Recorded.from_json(recorded["found"]) if "found" in recorded else None
     return Inputs(instance, repository, recorded["source"], test=_given(settings.test_command), recorded=found)
 
@@ -121,7 +121,7 @@ async def row_inputs(recorded: Mapping[str, Any], source: str, settings: SolveSe
     """From what `row_json` made: an instance of a data set, with its repository at `source`. Raises as `open_inputs`."""
     fields = {key: value for key, value in recorded.items() if key not in ("source", "row")}
     instance = Instance(**{**fields, "environment": _environment(fields["environment"])})
-    return await _on_a_thread(lambda: inputs_of(instance, settings.model_copy(update={"repo": source})))
+    return await on_a_thread(lambda: inputs_of(instance, settings.model_copy(update={"repo": source})))
 
 
 def row_json(instance: Instance) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def row_json(instance: Instance) -> dict[str, Any]:
     return {**asdict(instance), "environment": environment, "source": "", "row": True}
 
 
-async def _on_a_thread(body: Callable[[], T]) -> T:
+async def on_a_thread(body: Callable[[], T]) -> T:
+    """The result of what blocks, on a thread that nothing has to wait for."""
     threads = DaemonThreads(1, "inputs")
     try:
         return await threads.submit(body)

@@ -7,6 +7,7 @@ by `agent.cli.open_run`.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -60,7 +61,8 @@ class OpenInstance:
         settled = await prepare(sandbox, self.inputs, settings, self._tell)
         self._tell(health(settled.baseline))
         limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
-        self._executor = Executor(sandbox, settled.environment, limits, self.store.executions)
+        turn = partial(self._run.turns.slot, self._rank)
+        self._executor = Executor(sandbox, settled.environment, limits, self.store.executions, turn)
         self._stack.callback(self._executor.close)
         self.inputs = settled.inputs
         return self.inputs
@@ -82,7 +84,8 @@ class OpenInstance:
                 settings.baseline_repeats,
                 context_settings(settings),
                 trajectory_settings(settings),
-                isinstance(settings, BatchSettings) and settings.clean_predictions,
+                clean=isinstance(settings, BatchSettings) and settings.clean_predictions,
+                early_stop=settings.early_stop if isinstance(settings, BatchSettings) else 0,
             ),
             run.watch,
             fork=run.fork,

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import Any
 
 from agent.cli.models import OpenModels, Specs, rates_of
-from agent.cli.settings import SolveSettings
+from agent.cli.settings import S, SolveSettings
 from agent.llm.ledger import Ledger
+from agent.llm.limiter import Limiter
 from agent.llm.prices import PriceTable
 from agent.progress import Watch
 from agent.store import Run
@@ -29,6 +30,8 @@ class OpenRun:
     sandbox: Sandbox | None
     """None where no stage executes anything."""
     watch: Watch
+    turns: Limiter
+    """Executions wait here for their turn at the sandbox: those of instances that began early go first."""
     fork: bool = False
     """Where a journal holds another request than is asked for now, go on from there instead of stopping."""
 
@@ -38,7 +41,7 @@ class OpenRun:
         return named(self.settings, self.models.specs)
 
 
-def named(settings: SolveSettings, specs: Specs) -> SolveSettings:
+def named(settings: S, specs: Specs) -> S:
     """The settings, with the models that answer where none are named."""
     return settings.model_copy(update={"model": str(specs.main), "cheap_model": str(specs.cheap)})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, overload
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.redaction import of_process
 from sandbox.errors import InputError
@@ -117,9 +117,19 @@ class BatchSettings(SolveSettings):
     budget_per_issue: float | None = Field(
         None, ge=0, description="Dollars that one instance may cost at the most; the others go on."
     )
+    early_stop: int = Field(
+        0, ge=0, description="Draft only so many samples where their patches are the same change; 0 drafts all."
+    )
     clean_predictions: bool = Field(
         default=True, description="Leave tests, caches and scratch files out of predictions.jsonl, and say which."
     )
+
+    @field_validator("early_stop")
+    @classmethod
+    def _more_than_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("a single patch agrees with itself: give 2 or more, or 0")
+        return value
 
     @property
     def at_once(self) -> int:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from agent.cli import interrupts
 from agent.cli.export import export
+from agent.endings import RECORD
 from agent.jsonl import read_lines
 from agent.llm.ledger import Call, Ledger
 from agent.store import InstanceStore, Run
@@ -49,6 +50,9 @@ def command(
             raise InputError(
                 f"the run has no instance '{instance}'", where=str(run.path), hint=f"it has: {', '.join(known)}"
             )
+        if run.is_batch and instance is None and not as_json:
+            _summary(Console(), run)
+            known = []
         for identifier in [instance] if instance else known:
             store = run.instance(identifier)
             if as_json:
@@ -76,12 +80,31 @@ def _instance(console: Console, store: InstanceStore) -> None:
             highlight=False,
         )
     _trajectories(console, store)
-    if result is None:
+    if result is None and (failure := store.read(RECORD)):
+        console.print(f"[yellow]{failure['cause']}[/]: {escape(failure['reason'])}", highlight=False)
+        for label in ("where", "hint"):
+            if failure[label]:
+                console.print(f"{label if label == 'where' else 'next'}: {escape(failure[label])}", highlight=False)
+    elif result is None:
         console.print("[yellow]unfinished[/]: " + f"runoff resume {escape(store.path.parent.name)}", highlight=False)
     elif result["selection"]:
         print_selection(Selection.from_json(result["selection"], str(store.path / "result.json")), console)
     else:
         console.print(escape(result["reason"]), highlight=False)
+
+
+def _summary(console: Console, run: Run) -> None:
+    """A batch: how many instances have a patch, and the others by cause."""
+    order = run.order()
+    missing = {name: why for name in order if (why := run.instance(name).outcome("")[1])}
+    console.print(f"[bold]{escape(run.name)}[/]  {len(order) - len(missing)} of {len(order)} instances have a patch")
+    table = Table("cause", "instances", "such as", box=None)
+    for cause, count in Counter(why["cause"] for why in missing.values()).most_common():
+        name, reason = next((name, why["reason"]) for name, why in missing.items() if why["cause"] == cause)
+        table.add_row(cause, str(count), escape(f"{name}: {reason.splitlines()[0] if reason else ''}"))
+    if table.row_count:
+        console.print(table)
+    console.print(f"one of them: runoff show {escape(run.name)} INSTANCE", highlight=False)
 
 
 def _trajectories(console: Console, store: InstanceStore) -> None:
@@ -95,11 +118,13 @@ def _trajectories(console: Console, store: InstanceStore) -> None:
 
 
 def _spending(console: Console, run: Run) -> None:
-    table = Table("stage", "calls", "in", "cached", "written", "out", "cost", box=None)
+    table = Table("stage", "calls", "in", "cached", "written", "out", "cost", "share", box=None)
     ledger = Ledger(run.ledger)
+    whole = ledger.totals().dollars
     for stage, totals in ledger.by_stage().items():
         tokens = (totals.input, totals.cache_read, totals.cache_write, totals.output)
-        table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), totals.money)
+        share = f"{totals.dollars / whole:.1%}" if whole else ""
+        table.add_row(stage, str(totals.calls), *(f"{count:,}" for count in tokens), totals.money, share)
     if table.row_count:
         console.print(table)
         console.print(ledger.totals().cached, highlight=False)

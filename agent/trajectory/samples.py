@@ -3,13 +3,18 @@
 There is no barrier between the two: a sample edits as soon as its own script is there. A sample whose testing ended
 without a script waits for all testing trajectories and borrows the first script that reproduces, by sample number;
 if there is none, it edits without.
+
+Where sampling may stop early, the first few samples are drafted ahead of the rest, which are left out if these agree on
+one patch: what more of them would cost is better spent where they differ. Which samples there are follows from what the
+first ones came to, so a run that is resumed decides the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agent.context.packing import Context, render_files
 from agent.instances import Instance
@@ -21,6 +26,7 @@ from agent.trajectory.flow import Flow
 from agent.trajectory.outcome import Parked, PatchDraft, ScriptDraft, TriedScript
 from agent.trajectory.settings import TrajectorySettings
 from agent.trajectory.testing import run_testing
+from sandbox.api import Patch
 from sandbox.errors import BudgetReached, InfrastructureError
 
 Tell = Callable[[str, str], None]
@@ -51,12 +57,15 @@ async def draft_samples(
     settings: TrajectorySettings,
     model: str,
     edit: bool = True,
+    early_stop: int = 0,
     tell: Tell = lambda stage, text: None,
 ) -> list[Sample | Parked]:
     """Run all samples side by side. `flow(stage, number)` opens a trajectory; `model` suits the edit form to it.
 
     A fault of the infrastructure, or a budget that does not suffice, parks the sample that it hit; the others go on.
     Any other error is raised once the other samples have ended, so that what they paid for is journaled.
+
+    `early_stop`: draft only so many samples if their patches are the same change; 0 drafts them all at once.
     """
     files = render_files(context)
     desk = Desk(instance, repository, context, files, choose(settings.edit_format, model, context))
@@ -74,12 +83,12 @@ async def draft_samples(
         tell("testing", f"sample {number}: {_told(draft)}")
         tests[number].set_result(draft)
 
-    async def edit_it(number: int) -> Sample | Parked:
+    async def edit_it(number: int, wave: range) -> Sample | Parked:
         tried = await tests[number]
         if isinstance(tried, Parked) or not edit:
             return tried if isinstance(tried, Parked) else Sample(number, tried)
         try:
-            seed = tried.tried or _first_that_reproduces([await other for other in tests])
+            seed = tried.tried or _first_that_reproduces([await other for other in tests[: wave.stop]])
         except _Waits as waits:
             return _park(waits.parked, f"editing sample {number}", tell)
         try:
@@ -89,11 +98,43 @@ async def draft_samples(
         tell("editing", f"sample {number}: {edited.outcome} after {edited.turns} turns")
         return Sample(number, tried, edited)
 
-    async def both(number: int) -> Sample | Parked:
+    async def both(number: int, wave: range) -> Sample | Parked:
         await test(number)
-        return await edit_it(number)
+        return await edit_it(number, wave)
 
-    return await all_ended([both(number) for number in range(count)])
+    return await _in_waves(both, count, early_stop if edit else 0)
+
+
+async def _in_waves(
+    draft: Callable[[int, range], Coroutine[Any, Any, Sample | Parked]], count: int, early_stop: int
+) -> list[Sample | Parked]:
+    """All samples at once; with `early_stop` so many ahead of the rest, which may not be needed."""
+    first = range(min(early_stop, count) if early_stop else count)
+    samples: list[Sample | Parked] = []
+    for wave in (first, range(len(first), count)):
+        samples += await all_ended([draft(number, wave) for number in wave])
+        if any(isinstance(sample, Parked) for sample in samples) or agree(samples):
+            break
+    return samples
+
+
+def agree(samples: Sequence[Sample | Parked]) -> bool:
+    """Whether all samples ended with the same change."""
+    changes = [
+        _change(sample.editing.patch)
+        for sample in samples
+        if isinstance(sample, Sample) and sample.editing and sample.editing.patch
+    ]
+    return len(changes) == len(samples) and len(set(changes)) == 1
+
+
+def _change(patch: Patch) -> str:
+    """The diff without what two equal changes may differ in: line numbers, ids, white space at ends, blank lines.
+
+    Indentation stays: in Python it is no matter of taste.
+    """
+    lines = (line.rstrip() for line in patch.diff.splitlines() if not line.startswith(("index ", "@@ ")))
+    return "\n".join(line for line in lines if line not in ("", "+", "-"))
 
 
 def _first_that_reproduces(tests: list[ScriptDraft | Parked]) -> TriedScript | None:

@@ -125,6 +125,7 @@ def put_in_front(points):
 def leave_out_the_checks():
     """Skip what a start checks before the run begins: it writes nothing and takes longer than the rest."""
     import agent.cli.compose
+    import agent.cli.environment
     from sandbox.health import Baseline
     from sandbox.local_sandbox import LocalSandbox
 
@@ -134,7 +135,7 @@ def leave_out_the_checks():
     async def check_baseline(*_, **__):
         return Baseline("3")
 
-    agent.cli.compose.choose, agent.cli.compose.check_baseline = choose, check_baseline
+    agent.cli.compose.choose, agent.cli.environment.check_baseline = choose, check_baseline
 
 
 def remember_executions(place):

@@ -3,11 +3,9 @@
 import json
 import re
 import threading
-import time
-from collections import Counter
 
 from tests.e2e.conftest import FILES, ISSUE, git
-from tests.e2e.openai_server import STAGES
+from tests.e2e.openai_server import stage_of
 from tests.e2e.playing import Player, seed_of
 
 PRICE = "1,0.1,1.25,2"
@@ -27,30 +25,25 @@ class Crowd(Player):
         }
         self.lost = set()
         """Numbers of the issues that the model cannot solve."""
-        self.of = Counter()
-        """Requests by issue."""
         self.order = []
-        """The issue of each request, in the order in which they came."""
-        self.in_flight = self.most = 0
+        """(issue, stage) of each request, in the order in which they came."""
+        self.down_after = None
+        """From so many requests on, the server has a fault."""
+        self.fault = 503
         self._counting = threading.Lock()
+
+    def status(self):
+        return 200 if self.down_after is None or len(self.order) < self.down_after else self.fault
 
     def answer(self, body):
         said = "".join(message["content"] for message in body["messages"])
         number = int(re.search(r"Report (\d+)\b", said)[1])
         with self._counting:
-            self.of[number] += 1
-            self.order.append((number, next(stage for stage, words in STAGES.items() if words in said)))
-            self.in_flight += 1
-            self.most = max(self.most, self.in_flight)
-        try:
-            if number in self.lost and "Solve the issue above" in said:
-                self.asked.append(body["seed"])
-                time.sleep(self.seconds)
-                return "I do not know how."
-            return super().answer(body)
-        finally:
-            with self._counting:
-                self.in_flight -= 1
+            self.order.append((number, stage_of(body)))
+        if number in self.lost and stage_of(body) == "editing":
+            self.asked.append(body["seed"])
+            return "I do not know how."
+        return super().answer(body)
 
 
 def make_clone(place, marker=""):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.budget import Budget, BudgetLimits
+from agent.llm.budget import Budget, BudgetLimits, IssueBudgetReached
+from agent.llm.client import CallKey
 from agent.llm.ledger import Ledger
 from agent.llm.messages import Message, Part, Request, Usage
 from agent.llm.model import Model
@@ -57,6 +58,66 @@ def test_limit_holds_and_nothing_that_fits_is_refused(calls: list[tuple[int, flo
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(folder))
+
+
+issues = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40), st.floats(0, 1)), min_size=1, max_size=15)
+
+
+@given(issues, st.integers(1, 60), st.integers(20, 150))
+def test_limit_of_each_issue_holds_within_that_of_the_run(
+    calls: list[tuple[str, int, float]], of_issue: int, of_run: int
+) -> None:
+    async def play(folder: str) -> None:
+        with Ledger(Path(folder) / "ledger.jsonl") as ledger:
+            budget = Budget(ledger, BudgetLimits(dollars=float(of_run), dollars_per_issue=float(of_issue)))
+            refused: list[tuple[str, int, float]] = []
+
+            async def call(name: str, tokens: int, share: float) -> None:
+                worst, called = Worst(tokens, float(tokens)), CallKey(name, "testing", 0, "", 0)
+                enter = lambda: ledger.reserve(called, "m", prompt_tokens=1, max_tokens=1, worst=worst)  # noqa: E731
+                try:
+                    number = await budget.admit(worst, enter, name)
+                except IssueBudgetReached:
+                    refused.append((name, tokens, ledger.most_dollars_of(name)))
+                    return
+                except BudgetReached:
+                    assert tokens + ledger.most[0] > of_run
+                    return
+                assert ledger.most_dollars_of(name) <= of_issue
+                assert ledger.most[0] <= of_run
+                await asyncio.sleep(0)
+                used = int(tokens * share)
+                ledger.settle(number, Usage(used, 0, 0, 0), float(used), seconds=0, stop_reason="end", attempts=1)
+                budget.release(name)
+
+            await asyncio.gather(*(call(*each) for each in calls))
+            assert all(tokens + spent > of_issue for _, tokens, spent in refused)
+            assert not budget._gates, "nothing is kept of issues that have ended"
+            assert sum(ledger.of_instance(name).dollars for name in "abc") == ledger.totals().dollars
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(folder))
+
+
+async def test_an_issue_that_waits_for_its_own_calls_holds_up_nobody_else(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        budget = Budget(ledger, BudgetLimits(dollars_per_issue=10.0))
+
+        async def enter(name: str) -> int:
+            called = CallKey(name, "testing", 0, "", 0)
+            worst = Worst(8, 8.0)
+            return await budget.admit(
+                worst, lambda: ledger.reserve(called, "m", prompt_tokens=1, max_tokens=1, worst=worst), name
+            )
+
+        first = await enter("a")
+        second = asyncio.create_task(enter("a"))
+        await asyncio.sleep(0.01)
+        assert not second.done()
+        await asyncio.wait_for(enter("b"), 1)
+        ledger.settle(first, Usage(1, 0, 0, 0), 1.0, seconds=0, stop_reason="end", attempts=1)
+        budget.release("a")
+        await asyncio.wait_for(second, 1)
 
 
 async def test_first_come_first_served(tmp_path: Path) -> None:

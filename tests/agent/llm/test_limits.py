@@ -49,6 +49,24 @@ class TestLimiter:
         await asyncio.gather(*tasks)
         assert limiter.in_flight == 0
 
+    async def test_lower_ranks_go_first(self) -> None:
+        limiter, work = Limiter(1), Work()
+
+        async def hold(number: int, rank: int) -> None:
+            async with limiter.slot(rank):
+                await work.do(number)
+
+        ranks = [7, 3, 1, 3, 0]
+        tasks = [asyncio.create_task(hold(number, rank)) for number, rank in enumerate(ranks)]
+        await settle()
+        tasks[4].cancel()
+        for _ in range(4):
+            work.ends[work.begun[-1]].set_result(None)
+            await settle()
+        assert work.begun == [0, 2, 1, 3]
+        await asyncio.gather(*tasks[:4])
+        assert limiter.in_flight == 0
+
     async def test_bound_that_changes(self) -> None:
         limiter, work = Limiter(1), Work()
         tasks = [asyncio.create_task(self.hold(limiter, work, number)) for number in range(4)]

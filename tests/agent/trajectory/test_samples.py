@@ -30,10 +30,10 @@ class Staged:
 
 @pytest.fixture
 def draft(flow, instance, repository, context, machine):
-    async def run(replies, codes, **options):
+    async def run(replies, codes, count=2, **options):
         model, box = Staged(replies), machine(*codes)
         samples = await draft_samples(
-            2,
+            count,
             lambda stage, number: flow(model, box, stage, number),
             instance,
             repository=repository,
@@ -109,3 +109,44 @@ async def test_testing_alone(draft, blocks):
     replies = {("testing", number): [blocks.test("x"), blocks.done] for number in (0, 1)}
     samples, _ = await draft(replies, [2, 2], edit=False)
     assert [sample.editing for sample in samples] == [None, None]
+
+
+def four(blocks, *replacements):
+    """Replies to four samples whose patches put these in place."""
+    replies = {("testing", number): [blocks.test("x"), blocks.done] for number in range(4)}
+    return replies | {
+        ("editing", number): [blocks.edit(replace=text), blocks.done] for number, text in enumerate(replacements)
+    }
+
+
+SAME = "    words = text.lower().split()"
+
+
+async def test_samples_that_agree_save_the_others(draft, blocks):
+    samples, model = await draft(four(blocks, SAME, SAME + "  ", "", ""), [2] * 8, count=4, early_stop=2)
+    assert [sample.number for sample in samples] == [0, 1]
+    assert {number for _, number in model.asked} == {0, 1}
+
+
+async def test_samples_that_differ_save_nothing(draft, blocks):
+    samples, _ = await draft(four(blocks, SAME, SAME + "[:]", SAME, SAME), [2] * 16, count=4, early_stop=2)
+    assert [sample.number for sample in samples] == [0, 1, 2, 3]
+
+
+async def test_indentation_is_no_matter_of_taste(draft, blocks):
+    deeper = "    if text:\n        words = 1\n        text = 2", "    if text:\n        words = 1\n    text = 2"
+    samples, _ = await draft(four(blocks, *deeper, SAME, SAME), [2] * 16, count=4, early_stop=2)
+    assert len(samples) == 4
+
+
+async def test_a_sample_without_a_patch_agrees_with_nobody(draft, blocks):
+    replies = four(blocks, SAME, SAME, SAME, SAME) | {("editing", 1): ["Hm.", "Hm."]}
+    samples, _ = await draft(replies, [2] * 16, count=4, early_stop=2)
+    assert len(samples) == 4
+
+
+async def test_a_parked_sample_leaves_it_open_whether_others_are_needed(draft, blocks):
+    replies = four(blocks, SAME, SAME, SAME, SAME) | {("editing", 1): [ServerUnavailable("down")]}
+    samples, model = await draft(replies, [2] * 16, count=4, early_stop=2)
+    assert len(samples) == 2
+    assert {number for _, number in model.asked} == {0, 1}
