@@ -126,7 +126,7 @@ class _Call:
         while not ended.done():
             await asyncio.wait([ended], timeout=LOOK)
             self._look(left, place, run_id, ended=False)
-        if len(left) == len(self.batch.patches) and (code := ended.result()) != 0:
+        if not official.has_begun(place) and (code := ended.result()) != 0:
             log = place / "harness.log"
             message = f"the harness failed (exit code {code}): {_last_line(log)}"
             raise InfrastructureError(message, where=str(log), hint="the same command tries again")

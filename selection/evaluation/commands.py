@@ -67,23 +67,21 @@ def _of_script(script: str) -> str:
     return "\n".join(lines) if begun and ended else ""
 
 
-def trial(labels: GoldLabels, command: str, mark: str) -> Script:
+def trial(labels: GoldLabels, command: str, mark: str, *, forced: str = "") -> Script:
     """A script that runs the tests on the tree as it finds it, and exits with their exit code.
 
-    `mark`: a word that nothing else prints.
+    `mark`: a word that nothing else prints. `forced`: a diff that `patch` puts on the tree first, as swebench 4.1 does where
+    git refuses it; one that was written the wrong way round is then applied in reverse.
     """
     files = shlex.join(dict.fromkeys((*labels.test_patch.renamed, *labels.test_patch.paths)))
-    diff = base64.b64encode(labels.test_patch.diff.encode("utf-8", "surrogateescape")).decode("ascii")
+    force = _held(forced, "patch.diff") + "patch --batch --fuzz=5 -p1 -i /tmp/patch.diff || exit 1\n" if forced else ""
     return Script(
         f"""cd {WORKDIR} || exit 1
-for file in {files}; do
+{force}for file in {files}; do
   if git cat-file -e "HEAD:$file" 2> /dev/null; then git checkout -q HEAD -- "$file"; else rm -f -- "$file"; fi
 done
-base64 -d > /tmp/tests.diff << 'END_OF_TESTS'
-{diff}
-END_OF_TESTS
-git apply /tmp/tests.diff || exit 1
-rm /tmp/tests.diff
+{_held(labels.test_patch.diff, "tests.diff")}git apply /tmp/tests.diff || exit 1
+rm -f /tmp/tests.diff /tmp/patch.diff
 echo "{mark} begins"
 {command}
 code=$?
@@ -93,6 +91,12 @@ exit $code
 """,
         "bash",
     )
+
+
+def _held(diff: str, name: str) -> str:
+    """Lines that write a diff to a file in /tmp; nothing in it is read by the shell."""
+    encoded = base64.b64encode(diff.encode("utf-8", "surrogateescape")).decode("ascii")
+    return f"base64 -d > /tmp/{name} << 'END_OF_DIFF'\n{encoded}\nEND_OF_DIFF\n"
 
 
 def region(output: str, mark: str) -> Region:

@@ -43,6 +43,11 @@ class Harness:
         """Whether rows must name image and eval_script: from version 5 on nothing is made of the repository's name."""
         return self.version.major >= 5  # noqa: PLR2004
 
+    @property
+    def forces_patches(self) -> bool:
+        """Whether a patch that git refuses goes through `patch --batch`, which applies one in reverse if that fits."""
+        return self.version.major < 5  # noqa: PLR2004
+
 
 async def find_harness(python: str = "") -> Harness:
     """The swebench of this Python, or of runoff's own. Raises InputError if there is none, or of another version."""
@@ -68,7 +73,7 @@ class Parsers:
     """swebench's parsers and grading, in a process that starts at the first question. A context manager."""
 
     def __init__(self, harness: Harness) -> None:
-        self._harness = harness
+        self.harness = harness
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
@@ -106,7 +111,7 @@ class Parsers:
     async def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
-                self._harness.python,
+                self.harness.python,
                 "-I",
                 str(WORKER),
                 stdin=PIPE,
@@ -116,7 +121,7 @@ class Parsers:
             )
             hello = await self._answer(self._process)
             if "fault" in hello:
-                raise self._failed(hello["fault"], self._harness.python)
+                raise self._failed(hello["fault"], self.harness.python)
         assert self._process.stdin is not None  # noqa: S101  a pipe
         self._process.stdin.write(json.dumps(asked).encode("ascii") + b"\n")
         await self._process.stdin.drain()
@@ -126,7 +131,7 @@ class Parsers:
         assert process.stdout is not None  # noqa: S101  a pipe
         line = await process.stdout.readline()
         if not line:
-            raise self._failed("the parsers' process ended", self._harness.python)
+            raise self._failed("the parsers' process ended", self.harness.python)
         said: dict[str, Any] = json.loads(line)
         return said
 
@@ -139,7 +144,7 @@ class Parsers:
 
     def _failed(self, what: str, where: str) -> InfrastructureError:
         return InfrastructureError(
-            f"the parsers of swebench {self._harness.version} fail: {what}",
+            f"the parsers of swebench {self.harness.version} fail: {what}",
             where=where,
             hint="try another version: --harness-python PATH",
         )

@@ -15,6 +15,7 @@ from typing import assert_never
 
 from sandbox.api import Environment, Execution, Limits, Patch, Sandbox
 from sandbox.errors import InfrastructureError, InputError
+from sandbox.patching import check
 from selection.evaluation.commands import Region, command_of, region, trial
 from selection.evaluation.harness import Parsers
 from selection.evaluation.verdicts import Graded, Judgement, Outcome, Score
@@ -24,6 +25,9 @@ NAMED = 20
 """Failed tests that a judgement names."""
 LIMITS = Limits(seconds=1800.0, memory_mb=4096, processes=1024, disk_mb=2048, output_chars=50_000_000)
 """As long as the official harness waits; room for the log of a whole test suite."""
+
+NOT_STARTED = "the tests of the fix could not be put on the patched tree"
+FORCED = "git refuses the patch; it was put on the tree by `patch --batch`, as swebench 4.1 does"
 
 Log = Callable[[str, str], str]
 """(name, text): keeps an output, and says where."""
@@ -89,16 +93,27 @@ class LocalJudge:
             self._objection = Judgement(Outcome.ENVIRONMENT, reason, bare.fail_to_pass, (gold or bare).pass_to_pass, log=log)
 
     async def _tried(self, patch: Patch | None, name: str) -> Judgement:
+        """What the tests say of the patch."""
+        judgement, refused = await self._once(patch, name)
+        if not refused or patch is None or not self._parsers.harness.forces_patches or check(patch.diff):
+            return judgement
+        forced, _ = await self._once(None, name, patch.diff)
+        if forced.reason == NOT_STARTED:
+            return judgement
+        return replace(forced, reason=f"{forced.reason or 'resolved'}; {FORCED}")
+
+    async def _once(self, patch: Patch | None, name: str, forced: str = "") -> tuple[Judgement, bool]:
+        """The judgement, and whether the patch was refused."""
         assert self._bench is not None  # noqa: S101  seen to by the callers
         mark = f"runoff-tests-{secrets.token_hex(8)}"
-        script = trial(self._labels, self._bench.test, mark)
+        script = trial(self._labels, self._bench.test, mark, forced=forced)
         execution = await self._sandbox.execute(self._bench.environment, script, patch, self._limits)
         kept = self._log(name, f"{execution.apply_error}\n{execution.output}" if execution.apply_error else execution.output)
         seen = region(execution.output, mark)
         if ended := _ended(execution, seen, self._limits):
-            return replace(ended, seconds=execution.seconds, log=kept)
+            return replace(ended, seconds=execution.seconds, log=kept), bool(execution.apply_error)
         graded = await self._parsers.grade(self._labels, seen.text)
-        return replace(_judged(execution, graded, self._labels), seconds=execution.seconds, log=kept)
+        return replace(_judged(execution, graded, self._labels), seconds=execution.seconds, log=kept), False
 
 
 def _ended(execution: Execution, seen: Region, limits: Limits) -> Judgement | None:
@@ -117,7 +132,7 @@ def _ended(execution: Execution, seen: Region, limits: Limits) -> Judgement | No
         case _:
             assert_never(execution.limit)
     if not seen.started:
-        return Judgement(Outcome.UNRESOLVED, "the tests of the fix could not be put on the patched tree")
+        return Judgement(Outcome.UNRESOLVED, NOT_STARTED)
     return None
 
 

@@ -100,6 +100,11 @@ def log_folder(place: Path, run_id: str, model: str, instance: str) -> Path:
     return place / "logs" / "run_evaluation" / run_id / model.replace("/", "__") / instance
 
 
+def has_begun(place: Path) -> bool:
+    """Whether the harness came as far as any instance. It may fail after that, at its summary, with everything judged."""
+    return any(place.glob("logs/run_evaluation/*/*/*/run_instance.log"))
+
+
 def judgement_of(logs: Path, instance: str, root: Path, *, ended: bool) -> Judgement | None:
     """What the harness's files say of an instance; None while it is still at it (`ended`: the harness has ended)."""
     kept = str(logs.relative_to(root))

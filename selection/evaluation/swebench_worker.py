@@ -1,8 +1,7 @@
 """Runs under the Python that has swebench: reads logs with its parsers and grades them with its rules.
 
-A process of its own: importing the parsers takes seconds, reads a `.env` from the folders above them into the process's
-variables, and brings a vendor's SDK along; and swebench may live in another environment than runoff. Needs nothing but
-the standard library and swebench 4.1 or 5. A JSON object a line in, one a line out.
+A process of its own: swebench may live in another environment than runoff, and what it imports reads a `.env` into the
+process's variables. Needs nothing but the standard library and swebench 4.1 or 5. A JSON object a line in, one a line out.
 """
 
 from __future__ import annotations
@@ -12,6 +11,10 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 LONG = re.compile(r"(?m)^(\w+) \(([\w.]+)\.\1\)")
@@ -70,12 +73,37 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def without_the_rest() -> None:
+    """Import parsers and grading without what swebench's packages import beside them: a data set library, a vendor's SDK.
+
+    That takes seconds, and none of it reads a log. Raises ImportError where they do need it.
+    """
+    found = find_spec("swebench")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("there is no package swebench")
+    for name, part in (("swebench", ""), ("swebench.harness", "harness")):
+        package = ModuleType(name)
+        package.__path__ = [str(Path(place, part)) for place in found.submodule_search_locations]
+        sys.modules[name] = package
+    import_module("swebench.harness.grading")
+
+
+def with_the_rest() -> None:
+    """Import them as they are meant to be imported."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "swebench"]:
+        del sys.modules[name]
+    import_module("swebench.harness.grading")
+
+
 def main() -> None:
     """Answer until standard input ends. What libraries print goes to standard error."""
     answers, sys.stdout = sys.stdout, sys.stderr
     try:
-        import_module("swebench.harness.grading")
-        hello = {"version": import_module("swebench").__version__}
+        try:
+            without_the_rest()
+        except (ImportError, AttributeError):
+            with_the_rest()
+        hello = {"version": version("swebench")}
     except Exception as error:
         hello = {"fault": f"swebench cannot be imported: {type(error).__name__}: {error}"}
     print(json.dumps(hello), file=answers, flush=True)
