@@ -1,7 +1,7 @@
 """What a diff changes, line by line: the ground on which patches are cleaned, told apart and compared.
 
-Diffs of other systems are often cut short: their last blank context lines are stripped with the white space at their
-end. Such a diff still says what it changes, so its end is mended here before `unidiff` reads it.
+Diffs of other systems are often spoiled: their last blank context lines are stripped with the white space at their end,
+or they lead from the new tree back to the old one. What they change is still plain, so they are mended here first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,21 @@ from typing import Literal
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
-from agent.cleaning import clean
-from sandbox.patching import HUNK
+from agent.cleaning import reason
+from sandbox.patching import HUNK, header_lines
 
 Sign = Literal["+", "-", " "]
+_RANGES = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)", re.ASCII | re.DOTALL)
+_TURNED = (
+    ("--- b/", "+++ b/"),
+    ("+++ a/", "--- a/"),
+    ("--- /dev/null", "+++ /dev/null"),
+    ("+++ /dev/null", "--- /dev/null"),
+    ("new file mode", "deleted file mode"),
+    ("deleted file mode", "new file mode"),
+    ("rename from ", "rename to "),
+    ("rename to ", "rename from "),
+)
 _CACHED = 20_000
 """Diffs whose changes are kept in memory: those of a split of 500 instances and 40 members."""
 
@@ -53,7 +64,8 @@ class FileChange:
 def parse(diff: str) -> tuple[FileChange, ...]:
     """The files that a diff changes, in its order. Raises Unparsable with the reason."""
     try:
-        files = PatchSet(_mended(diff))
+        text = readable(diff)
+        files = PatchSet(text if text.endswith("\n") else text + "\n")
     except (UnidiffParseError, ValueError) as error:
         raise Unparsable(str(error).strip() or type(error).__name__) from error
     if not files:
@@ -63,12 +75,26 @@ def parse(diff: str) -> tuple[FileChange, ...]:
 
 @lru_cache(_CACHED)
 def essence(diff: str) -> tuple[FileChange, ...]:
-    """What is left without tests, artefacts and scratch files (`agent.cleaning`); empty if nothing is, or nothing parses."""
-    kept = clean(diff).diff
+    """What is left without what `noise` names; empty if nothing is, or nothing parses."""
     try:
-        return parse(kept) if kept.strip() else ()
+        left_out = noise(diff)
+        return tuple(change for change in parse(diff) if change.path not in left_out)
     except Unparsable:
         return ()
+
+
+def paths(diff: str) -> frozenset[str]:
+    """All files that a diff names, before and after; none if it cannot be parsed."""
+    try:
+        return frozenset(path for change in parse(diff) for path in (change.old_path, change.path))
+    except Unparsable:
+        return frozenset()
+
+
+def noise(diff: str) -> dict[str, str]:
+    """The reason by path (`agent.cleaning`) for tests, artefacts and scratch files. Raises Unparsable."""
+    reasons = {change.path: reason(change.path, new=change.created) for change in parse(diff)}
+    return {path: why for path, why in reasons.items() if why}
 
 
 def _file(file: PatchedFile) -> FileChange:
@@ -91,14 +117,51 @@ def _lines(hunk: Hunk) -> list[Line]:
     return lines
 
 
-def _mended(diff: str) -> str:
-    """The diff with the blank context lines that its last hunk announces and lacks."""
-    text = diff if diff.endswith("\n") else diff + "\n"
+@lru_cache(_CACHED)
+def readable(diff: str) -> str:
+    """The diff as `git apply` wants it: turned round if it leads from the new tree to the old, its end mended.
+
+    The very same text if there is nothing to mend.
+    """
+    text = _turned(diff) if _is_backward(diff) else diff
     start = max(text.rfind("\n@@ -"), -1) + 1
     head, _, body = text[start:].partition("\n")
     if not (announced := HUNK.match(head)):
         return text
-    lines = body.split("\n")[:-1]
+    lines = body.removesuffix("\n").split("\n")
     old = int(announced[1] or 1) - sum(not line.startswith(("+", "\\")) for line in lines)
     new = int(announced[2] or 1) - sum(not line.startswith(("-", "\\")) for line in lines)
-    return text + " \n" * old if old == new > 0 else text
+    return text.removesuffix("\n") + "\n" + " \n" * old if old == new > 0 else text
+
+
+def _is_backward(diff: str) -> bool:
+    """Whether all headers lead from `b/` to `a/`: the two trees were given to `git diff` in the wrong order."""
+    headers = [line[:6] for line in header_lines(diff) if line.startswith(("--- ", "+++ "))]
+    return bool({"--- b/", "+++ a/"} & set(headers)) and not {"--- a/", "+++ b/"} & set(headers)
+
+
+def _turned(diff: str) -> str:
+    """The diff that undoes this one, with the usual prefixes."""
+    old = new = 0
+    turned = []
+    for line in diff.split("\n"):
+        if old > 0 or new > 0:
+            old -= not line.startswith(("+", "\\"))
+            new -= not line.startswith(("-", "\\"))
+            turned.append({"+": "-", "-": "+"}.get(line[:1], line[:1]) + line[1:])
+        elif hunk := _RANGES.match(line):
+            old, new = (int(hunk[place] or 1) for place in (2, 4))
+            turned.append(f"@@ -{hunk[3]},{new} +{hunk[1]},{old} @@{hunk[5]}")
+        else:
+            turned.append(next((there + line[len(here) :] for here, there in _TURNED if line.startswith(here)), line))
+    return _names_first("\n".join(turned))
+
+
+def _names_first(diff: str) -> str:
+    """With the old name before the new one, which turning round has swapped."""
+    return re.sub(
+        r"^(\+\+\+ .*)\n(--- .*)$",
+        r"\2\n\1",
+        re.sub(r"^diff --git b/(.*) a/", r"diff --git a/\1 b/", diff, flags=re.MULTILINE),
+        flags=re.MULTILINE,
+    )

@@ -15,6 +15,7 @@ from agent.instances import Instance
 from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice
+from selection.changes import readable
 from selection.predictions import Predictions, read_predictions
 
 GENERIC = frozenset(["predictions", "preds", "all_preds"])
@@ -34,6 +35,9 @@ class Member:
         """What is odd about the predictions, a line each; `known` are the instances of the data set."""
         here = list(known)
         lines = [f"{self.name}: {line.removeprefix(f'{self.predictions.name}: ')}" for line in self.predictions.told(here)]
+        there = [patch for name, patch in self.predictions.patches.items() if name in set(here)]
+        if mended := sum(patch != _mended(patch) for patch in there):
+            lines.append(f"{self.name}: {mended} patches were written backwards or cut short, and are mended")
         if missing := self.predictions.missing(here):
             some = [*missing[:_NAMED], *["..."] * (len(missing) > _NAMED)]
             lines.append(f"{self.name}: {len(missing)} instances have no row ({', '.join(some)})")
@@ -71,16 +75,26 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def proposals(members: Sequence[Member], instances: Iterable[str]) -> dict[str, tuple[tuple[str, Patch | None], ...]]:
-    """For each instance what the members propose: (member, patch), None from one that has no patch or no row."""
+    """For each instance what the members propose: (member, patch), None from one that has no patch or no row.
+
+    A spoiled diff is mended (`selection.changes.readable`); all others are as they came, byte by byte.
+    """
     return {
-        instance: tuple((member.name, member.predictions.patches.get(instance)) for member in members)
+        instance: tuple((member.name, _mended(member.predictions.patches.get(instance))) for member in members)
         for instance in instances
     }
 
 
-def digest(chain: Chain, proposed: Mapping[str, Sequence[tuple[str, Patch | None]]]) -> str:
-    """What the choices depend on: a record with another digest is of another ensemble."""
-    parts = [chain.name, f"{chain.stop_at}"]
+def _mended(patch: Patch | None) -> Patch | None:
+    if patch is None:
+        return None
+    text = readable(patch.diff)
+    return patch if text == patch.diff else Patch(text)
+
+
+def digest(chain: Chain, proposed: Mapping[str, Sequence[tuple[str, Patch | None]]], *more: str) -> str:
+    """What the choices depend on, and whatever more is given: a record with another digest is of another ensemble."""
+    parts = [*more, chain.name, f"{chain.stop_at}"]
     for instance, offers in sorted(proposed.items()):
         parts += [instance, *(text for member, patch in offers for text in (member, patch.digest if patch else ""))]
     return digest_of(*parts)

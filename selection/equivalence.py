@@ -44,21 +44,24 @@ def classes(
 ) -> tuple[tuple[int, ...], ...]:
     """The classes, as ascending indices into `patches`, ordered by their first index.
 
-    `files` maps paths to their text at the base commit: with it, COMMENTS and SYNTAX compare what the patches make of them.
+    `files` maps paths to their text at the base commit: with it, SYNTAX compares what the patches make of them.
     `matrix` is needed for BEHAVIOUR. Raises ValueError without it.
     """
     if level is Level.BEHAVIOUR and matrix is None:
         raise ValueError("behaviour can be compared only where scripts ran: a matrix is missing")
     leaders = list(range(len(patches)))
     for finer in list(Level)[: list(Level).index(level) + 1]:
-        behaviours = outcomes(matrix) if finer is Level.BEHAVIOUR and matrix else {}
-        keys = (
-            behaviours.get(patch.digest) if finer is Level.BEHAVIOUR else form(patch.diff, finer, files) for patch in patches
-        )
-        _merge(leaders, keys)
+        if finer is Level.BEHAVIOUR and matrix:
+            behaviours = outcomes(matrix)
+            _merge(leaders, (behaviours.get(patch.digest) for patch in patches))
+            continue
+        _merge(leaders, (_of_diff(patch.diff, finer) for patch in patches))
+        if finer is Level.SYNTAX and files:
+            made = {index: _made(patches[index].diff, files) for index in set(leaders)}
+            _merge(leaders, (made.get(index) for index in range(len(patches))))
     members: dict[int, list[int]] = {}
     for index in range(len(patches)):
-        members.setdefault(_leader(leaders, index), []).append(index)
+        members.setdefault(leaders[index], []).append(index)
     return tuple(map(tuple, members.values()))
 
 
@@ -67,15 +70,9 @@ def same(one: Patch, other: Patch, level: Level = Level.SYNTAX, *, files: Mappin
     return len(classes((one, other), level, files=files)) == 1
 
 
-def form(diff: str, level: Level, files: Mapping[str, str] | None = None) -> Hashable:
-    """The normal form of a diff; None, which equals nothing, if it has none at this level. Not for BEHAVIOUR."""
-    if level is not Level.TEXT and files and (made := _made(diff, level, files)) is not None:
-        return made
-    return _of_diff(diff, level)
-
-
 @lru_cache(_CACHED)
 def _of_diff(diff: str, level: Level) -> Hashable:
+    """The normal form of a diff; None, which equals nothing, if it has none at this level. Not for BEHAVIOUR."""
     if level is Level.TEXT:
         return normalize(diff)
     found = _changes(diff)
@@ -98,18 +95,20 @@ def _changes(diff: str) -> Sequence[FileChange] | None:
         return None
 
 
-def _made(diff: str, level: Level, files: Mapping[str, str]) -> Hashable:
+def _made(diff: str, files: Mapping[str, str]) -> Hashable:
     """The form of what the patch makes of the files; None where it does not fit on them."""
     found = _changes(diff)
-    if found is None or level is Level.SPACE:
-        return None
-    after = forms.applied(code(found), files)
+    after = forms.applied(code(found), files) if found is not None else None
     if after is None:
         return None
-    read = forms.of_source if level is Level.COMMENTS else forms.of_tree
-    kept = ((path, text) for path, text in sorted(after.items()) if text != files.get(path))
-    changed = ((path, None if text is None else read(path, text), read(path, files.get(path, ""))) for path, text in kept)
-    return ("made", *((path, now) for path, now, before in changed if now != before or path not in files))
+    results = []
+    for path, text in sorted(after.items()):
+        before = files.get(path, "")
+        was = forms.of_result(path, before, before)
+        now = None if text is None else forms.of_result(path, text, before)
+        if now != was or path not in files:
+            results.append((path, now))
+    return ("made", *results)
 
 
 def outcomes(matrix: Matrix) -> dict[str, Hashable]:
@@ -131,12 +130,14 @@ def _ending(execution: Execution) -> Hashable:
 
 
 def _merge(leaders: list[int], keys: Iterable[Hashable]) -> None:
-    """Join the classes of all indices with equal keys (union-find)."""
+    """Join the classes of all indices with equal keys (union-find); afterwards each index names its leader itself."""
     first: dict[Hashable, int] = {}
     for index, key in enumerate(keys):
         if key is not None:
             one, other = _leader(leaders, first.setdefault(key, index)), _leader(leaders, index)
             leaders[max(one, other)] = min(one, other)
+    for index in range(len(leaders)):
+        leaders[index] = _leader(leaders, index)
 
 
 def _leader(leaders: list[int], index: int) -> int:

@@ -8,10 +8,9 @@ makes no difference. Where the text of the files is known, the patch is applied 
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from agent.languages import language_of
 from selection.changes import FileChange, Line
@@ -19,6 +18,8 @@ from selection.code import code, code_lines
 
 Entry = tuple[Line, tuple[Hashable, ...]]
 """A line and what of it is compared."""
+_CACHED = 256
+"""Files whose statements are kept: the candidates for one issue touch the same few."""
 _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 
 
@@ -148,42 +149,50 @@ def _patched(change: FileChange, before: Sequence[str]) -> list[str] | None:
     return [*after, *before[position:]]
 
 
-def of_source(path: str, text: str) -> Hashable:
-    """A file's content without comments and docstrings; of other files the lines without white space at their ends."""
-    try:
-        found = list(tokenize.generate_tokens(io.StringIO(text).readline)) if language_of(path) == "python" else None
-    except (tokenize.TokenError, SyntaxError):
-        found = None
-    if found is None:
-        return tuple(line.rstrip() for line in text.split("\n") if line.strip())
-    kept = [(token.type, token.string) for token in found if token.type not in (tokenize.COMMENT, tokenize.NL)]
-    breaks = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)
-    plain: list[tuple[int, str]] = []
-    for number, (kind, string) in enumerate(kept):
-        alone = number + 1 < len(kept) and kept[number + 1][0] == tokenize.NEWLINE
-        if kind == tokenize.STRING and alone and (number == 0 or kept[number - 1][0] in breaks):
-            continue
-        if kind == tokenize.NEWLINE and plain[-1:] and plain[-1][0] in breaks:
-            continue  # it ended a docstring
-        plain.append((kind, "" if kind in breaks else string))
-    return tuple(plain)
+def of_result(path: str, after: str, before: str) -> Hashable:
+    """What a file has become: a Python file's syntax without docstrings; of other files the lines that are not blank.
+
+    Statements that stand in `before` word for word are compared as text, which is faster than as trees by far.
+    """
+    new, old = (units(text) if language_of(path) == "python" else None for text in (after, before))
+    if new is None:
+        return tuple(line.rstrip() for line in after.split("\n") if line.strip())
+    kept = {text for text, _ in old or ()}
+    left = {text for text, _ in new}
+    gone = {_dump(node): text for text, node in old or () if text not in left}
+    return tuple(text if text in kept else gone.get(tree := _dump(node), tree) for text, node in new)
 
 
-def of_tree(path: str, text: str) -> Hashable:
-    """A Python file's syntax tree without docstrings; as `of_source` for what does not parse."""
-    if language_of(path) != "python":
-        return of_source(path, text)
+def _dump(statement: ast.AST) -> str:
+    """The tree as text, without docstrings."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            node.body = [one for one in node.body if not _is_text(one)]
+    return ast.dump(statement)
+
+
+@lru_cache(_CACHED)
+def units(text: str) -> tuple[tuple[str, ast.AST], ...] | None:
+    """The statements of a module and of its classes, each as (text, tree); None if the text does not parse."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return of_source(path, text)
-    for node in ast.walk(tree):
-        match node:
-            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
-                node.body = [one for one in node.body if not _is_text(one)]
-            case _:
-                pass
-    return ast.dump(tree)
+        return None
+    return tuple(_units(tree.body, text.split("\n"), ""))
+
+
+def _units(body: Sequence[ast.stmt], lines: Sequence[str], within: str) -> Iterator[tuple[str, ast.AST]]:
+    for statement in body:
+        if _is_text(statement):
+            continue
+        first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
+        last = statement.end_lineno or first
+        if isinstance(statement, ast.ClassDef):
+            inner, statement.body = statement.body, []
+            yield "\n".join([within, *lines[first - 1 : inner[0].lineno - 1]]), statement
+            yield from _units(inner, lines, f"{within}/{statement.name}")
+            continue
+        yield "\n".join([within, *lines[first - 1 : last]]), statement
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from agent.cleaning import clean as cleaned
+from agent.cleaning import clean
 from sandbox.api import digest_of
 from selection.candidates import Candidate
 from selection.chain import Contest, Factory, Placed, Ruling, by_score
-from selection.changes import Unparsable, essence, parse
+from selection.changes import Unparsable, essence, noise, parse, paths
 from selection.consensus import Agreement, Split
 from selection.equivalence import Level, classes
+from selection.outcomes import line_of
+from selection.trees import Trees, misfit
 
 NAMED = 3
 """How many other members a reason names."""
@@ -21,16 +23,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """Drops what cannot be a solution: no diff, tests or artefacts only, no change to any file that is left."""
+    """Drops what cannot be a solution: no diff, tests or artefacts only, no change left, not to be put on the tree."""
 
+    trees: Trees | None = None
+    """Where the files are; without it nobody can know whether a patch applies."""
     name: str = "clean"
 
     async def __call__(self, contest: Contest) -> Ruling:
         """Keeps the order."""
         faults = {one.id: fault(one.patch.diff) for one in contest.candidates}
+        files = _files(self.trees, contest)
+        if files is not None:
+            sound = [one for one in contest.candidates if not faults[one.id]]
+            faults |= {one.id: _misfit(one, files) for one in sound}
         kept = tuple(Placed(one, _kept(one)) for one in contest.candidates if not faults[one.id])
         out = tuple(Placed(one, faults[one.id]) for one in contest.candidates if faults[one.id])
-        return Ruling(kept, out)
+        return Ruling(kept, out, "" if files is not None or self.trees is None else "there is no clone with the base commit")
+
+
+def _misfit(candidate: Candidate, files: Mapping[str, str]) -> str:
+    reason = misfit(clean(candidate.patch.diff).diff, files)
+    return f"it does not apply: {line_of(reason)}" if reason else ""
+
+
+def _files(trees: Trees | None, contest: Contest) -> dict[str, str] | None:
+    return (
+        trees.files(contest.instance, {path for one in contest.candidates for path in paths(one.patch.diff)})
+        if trees
+        else None
+    )
 
 
 def fault(diff: str) -> str:
@@ -39,7 +60,7 @@ def fault(diff: str) -> str:
         parse(diff)
     except Unparsable as error:
         return f"it cannot be parsed: {error}"
-    removed = cleaned(diff).removed
+    removed = noise(diff)
     left = essence(diff)
     if not left:
         kinds = sorted(set(removed.values()))
@@ -50,7 +71,7 @@ def fault(diff: str) -> str:
 
 
 def _kept(candidate: Candidate) -> str:
-    removed = cleaned(candidate.patch.diff).removed
+    removed = noise(candidate.patch.diff)
     return (
         f"looked at without {_some([f'{path} ({why})' for path, why in sorted(removed.items())])}" if removed else "in order"
     )
@@ -61,6 +82,8 @@ class Equivalence:
     """Makes one candidate of all that are the same change, and puts the biggest class first."""
 
     level: Level = Level.SYNTAX
+    trees: Trees | None = None
+    """Where the files are: with them syntax trees are compared, without them the lines of the diffs."""
 
     @property
     def name(self) -> str:
@@ -69,7 +92,8 @@ class Equivalence:
 
     async def __call__(self, contest: Contest) -> Ruling:
         """A class keeps the name and the patch of its shortest member; of several, of the first by digest."""
-        groups = classes([one.patch for one in contest.candidates], self.level)
+        files = _files(self.trees, contest)
+        groups = classes([one.patch for one in contest.candidates], self.level, files=files)
         kept, out = [], []
         for group in groups:
             members = sorted(
@@ -164,11 +188,11 @@ class Top:
         return Ruling(kept, tuple(Placed(one, f"number {place}, behind the first {self.count}") for place, one in rest))
 
 
-def label_free(split: Split, members: Sequence[str], *, seed: int = 0) -> dict[str, Factory]:
+def label_free(split: Split, members: Sequence[str], *, seed: int = 0, trees: Trees | None = None) -> dict[str, Factory]:
     """The steps of this module by name. `members` in the user's order."""
     return {
-        "clean": _plain(Clean),
-        "equivalence": lambda argument: Equivalence(_level(argument)),
+        "clean": _plain(lambda: Clean(trees)),
+        "equivalence": lambda argument: Equivalence(_level(argument), trees),
         "consensus": _plain(lambda: Consensus(split)),
         "first": _plain(lambda: First(tuple(members))),
         "random": lambda argument: Random(_number(argument, least=0) if argument else seed),

@@ -21,6 +21,7 @@ from selection.consensus import Split
 from selection.ensemble import Member, choose, digest, proposals, read_members
 from selection.ensemble_store import EnsembleStore
 from selection.steps import label_free
+from selection.trees import Trees
 
 EXAMPLE = (
     "Example: runoff ensemble --instances SWE-bench/SWE-bench_Verified --predictions a.jsonl b.json runs/mine"
@@ -43,6 +44,10 @@ def command(
         float | None,
         typer.Option("--stop-at", min=0.0, max=1.0, help="End a chain early where more than this share came to one change."),
     ] = None,
+    repos: Annotated[
+        Path | None,
+        typer.Option("--repos", help="Folder of clones (owner__name, owner/name, name): look whether patches apply."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON lines.")] = False,
 ) -> None:
     """Choose one prediction for each instance among those of several systems, without labels."""
@@ -55,8 +60,10 @@ def command(
         if len(members) < 2:  # noqa: PLR2004  two are the fewest that there is a choice between
             raise InputError("an ensemble has at least two members", where="--predictions", hint="name more files")
         proposed = proposals(members, known.by_id)
-        chain = parse_chain(selector, label_free(Split(proposed), [one.name for one in members], seed=seed), stop_at=stop_at)
-        with EnsembleStore(output, digest(chain, proposed), chain.name) as store:
+        trees = Trees(repos.expanduser()) if repos else None
+        steps = label_free(Split(proposed), [one.name for one in members], seed=seed, trees=trees)
+        chain = parse_chain(selector, steps, stop_at=stop_at)
+        with EnsembleStore(output, digest(chain, proposed, f"{repos or ''}"), chain.name) as store:
             left = [instance for name, instance in known.by_id.items() if name not in store.made]
             await choose(chain, left, proposed, done=store.add)
             store.finish(proposed)
