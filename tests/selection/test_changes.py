@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selection.changes import Line, Unparsable, essence, parse
+from sandbox.api import Patch
+from selection.changes import Line, Unparsable, essence, parse, readable
+from selection.equivalence import Level, classes
 from tests.selection.diffs import diff
 
 BEFORE = "one\ntwo\n\nthree\nfour\n\n\n"
@@ -63,3 +67,39 @@ def test_essence_is_without_tests_and_artefacts():
     assert [change.path for change in essence(noise + source)] == ["shop/till.py"]
     assert essence(noise) == ()
     assert essence("nothing") == ()
+
+
+def backward(text: str) -> str:
+    """What `git diff` writes when it is given the new tree first."""
+    signs = {"+": "-", "-": "+"}
+    lines = text.splitlines(keepends=True)
+    ranges = re.compile(r"@@ -(\S+) \+(\S+) @@")
+    turned = []
+    for line in lines:
+        if line.startswith("diff --git "):
+            turned.append(re.sub(r" a/(.*) b/", r" b/\1 a/", line))
+        elif line.startswith("--- "):
+            old = line[4:]
+        elif line.startswith("+++ "):
+            turned += [f"--- {line[4:]}", f"+++ {old}"]
+        elif line.startswith("@@"):
+            turned.append(ranges.sub(r"@@ -\2 +\1 @@", line))
+        else:
+            turned.append(signs.get(line[0], line[0]) + line[1:])
+    return "".join(turned)
+
+
+@given(st.lists(st.sampled_from(["one\n", "two\n", "--- b/x\n", "\n", "+++ a/y\n"]), min_size=1), st.integers(0, 9))
+def test_diff_from_the_new_tree_to_the_old_is_turned_round(lines, at):
+    after = [*lines[:at], "new\n", *lines[at + 1 :]]
+    there = diff("".join(lines), "".join(after), "a b.py")
+    assert readable(there) == there
+    assert parse(readable(backward(there)))[0].path == "a b.py"
+    assert classes([Patch(there), Patch(backward(there))], Level.SPACE) == ((0, 1),)
+
+
+def test_diff_that_is_turned_round_applies(tmp_path):
+    (tmp_path / "till.py").write_text(BEFORE)
+    text = backward(diff(BEFORE, BEFORE.replace("two", "2\n3"), "till.py"))
+    subprocess.run(["git", "apply", "-"], input=readable(text), text=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "till.py").read_text() == BEFORE.replace("two", "2\n3")
