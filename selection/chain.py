@@ -68,7 +68,7 @@ Factory = Callable[[str], Step]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Entry:
     """A candidate in the record of a step."""
 
     id: str
@@ -82,8 +82,8 @@ class StepRecord:
     """A step in the record: nothing that it said is lost."""
 
     step: str
-    kept: tuple[Standing, ...]
-    out: tuple[Standing, ...]
+    kept: tuple[Entry, ...]
+    out: tuple[Entry, ...]
     note: str
 
 
@@ -126,7 +126,7 @@ class Chain:
         for step in self.steps if candidates else ():
             ruling = await step(Contest(instance, candidates, total))
             candidates = tuple(placed.candidate for placed in ruling.kept)
-            records.append(StepRecord(step.name, _standings(ruling.kept), _standings(ruling.out), ruling.note))
+            records.append(StepRecord(step.name, _entries(ruling.kept), _entries(ruling.out), ruling.note))
             if not candidates:
                 reason = f"{step.name} left nobody: {ruling.out[0].reason if ruling.out else ruling.note}"
                 break
@@ -137,8 +137,8 @@ class Chain:
         return Choice(instance.id, candidates[0] if candidates else None, reason, dropped, tuple(records))
 
 
-def _standings(placed: Sequence[Placed]) -> tuple[Standing, ...]:
-    return tuple(Standing(one.candidate.id, one.candidate.origins, one.reason, one.score) for one in placed)
+def _entries(placed: Sequence[Placed]) -> tuple[Entry, ...]:
+    return tuple(Entry(one.candidate.id, one.candidate.origins, one.reason, one.score) for one in placed)
 
 
 def by_score(placed: Sequence[Placed]) -> tuple[Placed, ...]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import filelock
+
 from agent.jsonl import Appender, read_lines
 from agent.store import write_json, write_text
 from sandbox.api import Patch
@@ -38,7 +40,10 @@ class Made:
 
 
 class EnsembleStore:
-    """The three files of one ensemble. Use as a context manager; raises InputError for a folder, StoreError on write."""
+    """The three files of one ensemble. Use as a context manager: one process at a time holds them.
+
+    Raises InputError for a folder, and for files that another process holds; StoreError where they cannot be written.
+    """
 
     def __init__(self, output: Path, digest: str, selector: str) -> None:
         """Take up what an earlier process recorded with the same digest; a record of anything else is replaced."""
@@ -48,17 +53,30 @@ class EnsembleStore:
         self.record = output.with_name(f"{output.stem}.selection.jsonl")
         self.unresolved = output.with_name(f"{output.stem}.unresolved.json")
         self._first = {"kind": "ensemble", "format": FORMAT, "digest": digest, "selector": selector}
-        self.made = self._earlier()
+        self.made: dict[str, Made] = {}
         """By instance: what is recorded."""
-        self.resumed = len(self.made)
+        self.resumed = 0
         """How many choices an earlier process made."""
         self._appender = Appender(self.record, WHAT, self._first)
+        self._lock = filelock.FileLock(output.with_name(f".{output.stem}.lock"), timeout=0)
 
     def __enter__(self) -> Self:
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except filelock.Timeout:
+            hint = "wait until it ends, or name another --output"
+            raise InputError("another process writes this ensemble", where=str(self.output), hint=hint) from None
+        except OSError as error:
+            hint = "choose another place with --output"
+            raise StoreError(f"cannot write: {error.strerror}", where=str(self.output.parent), hint=hint) from error
+        self.made = self._earlier()
+        self.resumed = len(self.made)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._appender.close()
+        self._lock.release()
 
     def add(self, choice: Choice) -> None:
         """Record a choice; it is on the disk when this returns."""

@@ -53,7 +53,8 @@ def command(
     """Choose one prediction for each instance among those of several systems, without labels."""
     errors = Console(stderr=True)
 
-    async def work(_: interrupts.Interrupt) -> int:
+    async def work(interrupt: interrupts.Interrupt) -> int:
+        interrupt.hint = "the same command"
         begun = time.monotonic()
         known = load(instances, split=split)
         members = read_members([*predictions, *(more or ())])

@@ -9,7 +9,7 @@ import pytest
 
 from agent.instances import Instance
 from sandbox.api import Patch
-from sandbox.errors import InputError
+from sandbox.errors import InputError, StoreError
 from selection.chain import parse_chain
 from selection.consensus import Split
 from selection.ensemble import choose, digest, proposals, read_members
@@ -122,6 +122,21 @@ async def test_record_of_something_else_is_replaced(tmp_path, damage):
 def test_output_that_is_a_folder(tmp_path):
     with pytest.raises(InputError, match="folder"):
         EnsembleStore(tmp_path, "d", "s")
+
+
+def test_two_processes_do_not_write_one_ensemble(tmp_path):
+    with (
+        EnsembleStore(tmp_path / "chosen.jsonl", "d", "s"),
+        pytest.raises(InputError, match="another process"),
+        EnsembleStore(tmp_path / "chosen.jsonl", "d", "s"),
+    ):
+        pass
+
+
+def test_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot write"), EnsembleStore(tmp_path / "file" / "chosen.jsonl", "d", "s"):
+        pass
 
 
 def test_digest_names_all_that_choices_depend_on():
