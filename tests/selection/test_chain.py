@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.instances import Instance
 from sandbox.api import Patch
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice, Contest, Placed, Ruling, by_score, parse_chain
+from selection.changes import essence
 from selection.consensus import Split
-from selection.steps import label_free
+from selection.steps import fault, label_free
 from tests.selection.diffs import diff, patch
 
 BEFORE = "def total(items):\n    return 0\n"
@@ -196,3 +199,12 @@ async def test_step_that_drops_everyone():
 
     choice = await Chain((Nobody(),))(ISSUE, [("a", Patch(diff(BEFORE, "x\n")))])
     assert (choice.chosen, choice.reason) == (None, "nobody left nobody: no")
+
+
+@given(st.text(alphabet="-+ @ab/,1\n\r\f", max_size=60), st.sampled_from(["a.py", "tests/a.py", "../a.py", "a b.py"]))
+def test_any_text_is_kept_or_dropped_with_a_reason(text, path):
+    head = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n"
+    for diff_text in (text, head + text, head + "-a\n+b\n" + text):
+        reason = fault(diff_text)
+        assert reason == reason.strip()
+        assert bool(essence(diff_text)) or reason
