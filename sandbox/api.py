@@ -1,8 +1,8 @@
 """What a sandbox is: the types that cross its border and the protocol that its backends fulfil.
 
-Backends: `docker_sandbox.DockerSandbox`, `local_sandbox.LocalSandbox`; `probe.choose` picks one. A caller builds an
-`Environment` once and then executes scripts on (environment, patch) as often as it likes. Every execution starts from
-the pristine tree at `WORKDIR`, with the patch on it and nothing of any earlier execution.
+Backends: `docker_fast.FastDockerSandbox`, `docker_sandbox.DockerSandbox` and `local_sandbox.LocalSandbox`; `probe.choose`
+picks one. A caller builds an `Environment` once and then executes scripts on (environment, patch) as often as it likes.
+Every execution starts from the pristine tree at `WORKDIR`, with the patch on it and nothing of any earlier execution.
 """
 
 from __future__ import annotations

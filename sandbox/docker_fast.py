@@ -90,9 +90,8 @@ class FastDockerSandbox(DockerSandbox):
             "grace": GRACE_SECONDS / 2,
         }
         kind = Kind(image, network, limits.memory_mb, limits.processes)
-        answer = self._pool.run(
-            stop, kind, plan, 2 * limits.seconds + 2 * GRACE_SECONDS
-        )  # putting the patch on may take as long
+        seconds = 2 * limits.seconds + 2 * GRACE_SECONDS  # making the layer of the patch may take as long as the script
+        answer = self._pool.run(stop, kind, plan, seconds)
         if answer == {"limit": "memory"}:
             return ended_by("memory", 0.0)
         return execution_from(answer, "Docker engine")

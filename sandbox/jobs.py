@@ -1,4 +1,4 @@
-"""What both backends hand to the runner and what they make of its answer, so that an execution means the same in both."""
+"""What all backends hand to the runner and what they make of its answer, so that an execution means the same in each."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """Builds the root and the namespaces that a runner is started in.
 
 A module of `pooled_runner`, which is started on the host for the local backend and inside a container for the fast path of
-Docker. The root is an empty tmpfs with read-only binds of programs and
-libraries (the host's, or all of the image's), the tree under an overlay whose upper layer is a tmpfs of limited size, and
-nothing else. With privileges (root on the host) the mounts are made with them and then all are given up for another,
-unprivileged user; without, a user namespace lends them. Only the standard library, Python 3.6 or later; nothing of ours
-can be imported here.
+Docker. The root is an empty tmpfs with read-only binds of programs and libraries (the host's, or all of the image's), the
+tree under an overlay whose upper layer is a tmpfs of limited size, and nothing else. With privileges (root on the host) the
+mounts are made with them and then all are given up for another, unprivileged user; without, a user namespace lends them.
+Only the standard library, Python 3.6 or later; nothing of ours can be imported here.
 """
 
 import ctypes

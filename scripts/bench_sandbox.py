@@ -177,9 +177,8 @@ def figures(taken: dict[str, Taken]) -> dict[str, float | None]:
     return found
 
 
-async def bench(options: argparse.Namespace, place: Path) -> dict[str, Taken]:
+async def bench(options: argparse.Namespace, place: Path, tree: Path) -> dict[str, Taken]:
     """Prepare and measure."""
-    tree = make_tree(place)
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -210,7 +209,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="runoff-bench-") as place:
-            taken = asyncio.run(bench(options, Path(place)))
+            taken = asyncio.run(bench(options, Path(place), make_tree(Path(place))))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("bench_sandbox: interrupted")
     found = figures(taken)

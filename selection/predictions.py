@@ -141,6 +141,8 @@ def _prediction(row: Any) -> tuple[str, Patch | None, str]:
     instance = row.get("instance_id")
     if not isinstance(instance, str) or not instance:
         raise ValueError("it has no instance_id")
+    if "problem_statement" in row:
+        raise ValueError("it is a row of a data set, whose patch is the label, no prediction")
     column = next((name for name in PATCH_COLUMNS if name in row), None)
     if column is None:
         raise ValueError("it has neither model_patch nor patch")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agent.cli import batch, doctor, evaluate, images, report, resume, show, solve, streams
+from agent.cli import batch, doctor, ensemble, evaluate, images, report, resume, show, solve, streams
 
 app = typer.Typer(
     name="runoff",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("solve", epilog=solve.EXAMPLE)(solve.command)
 app.command("batch", epilog=batch.EXAMPLE)(batch.command)
+app.command("ensemble", epilog=ensemble.EXAMPLE)(ensemble.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("resume", epilog=resume.EXAMPLE)(resume.command)

@@ -57,21 +57,17 @@ def test_environment_of_a_run(runoff, start, cache, repository, git, solve_argum
     assert held["base_commit"] == git(repository, "rev-parse", "HEAD").strip()
     assert [need["run"] for need in held["needed_by"]] == ["first"]
     assert Path(held["id"]).is_relative_to(cache)
-    code, out, _ = runoff("images", "ls", **NO_ENGINE)
-    assert (code, "0 images, 1 local environments" in out) == (0, True)
-    at_once = ["images", "prune", "--older-than", "0m"]
-    assert "kept 1: an unfinished run needs it" in runoff(*at_once, **NO_ENGINE)[1]
-    assert "kept 1: it was used not long ago" in runoff("images", "prune", RUNOFF_RUNS="elsewhere", **NO_ENGINE)[1]
-    assert "kept 1: it is of another project" in runoff(*every, "--project", "shop/other", **NO_ENGINE)[1]
-    assert f"would remove local:{held['key'][:12]}" in runoff(*every, "--dry-run", **NO_ENGINE)[1]
+    code, out, _ = runoff("images", "prune", "--older-than", "0m", **NO_ENGINE)
+    assert (code, "kept 1: an unfinished run needs it" in out) == (0, True)
     assert Path(held["id"]).is_dir()
     code, out, _ = runoff(*every, "--json", **NO_ENGINE)
     report = json.loads(out)
     assert code == 0
     assert [(each["id"], each["backend"]) for each in report["images"]] == [(held["id"], "local")]
     assert report["freed_bytes"] >= held["own_bytes"] > 1_000_000
-    assert listed(runoff, **NO_ENGINE) == []
     assert list((cache / "environments").iterdir()) == []
+    code, out, _ = runoff("images", "ls", **NO_ENGINE)
+    assert (code, "0 images, 0 local environments" in out) == (0, True)
 
 
 @pytest.mark.docker
@@ -89,7 +85,6 @@ def test_machine_with_both(runoff, start, cache, repository, git, solve_argument
     code, out, err = runoff("images", "prune", "--dry-run")
     assert (code, err) == (0, "")
     assert out.count("its build was killed") == 1
-    assert listed(runoff, "--project", project) == []
     [draft] = (cache / "environments").iterdir()
     subprocess.run(["chmod", "500", draft / "tree"], check=True)
     assert runoff("images", "prune", "--older-than", "3650d", **NO_ENGINE)[0] == 0  # an engine shows others' leftovers too

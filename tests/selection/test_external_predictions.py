@@ -119,3 +119,12 @@ def test_last_row_of_an_instance_counts(rows):
     }
     several = {name for name, _ in rows if sum(name == other for other, _ in rows) > 1}
     assert {*held.repeated, *held.contradicted} == several
+
+
+def test_row_of_a_data_set_is_no_prediction(tmp_path):
+    path = tmp_path / "split.jsonl"
+    path.write_text(
+        json.dumps({"instance_id": "a-1", "problem_statement": "it fails", "patch": "diff --git a/x b/x\n"}) + "\n"
+    )
+    with pytest.raises(InputError, match="whose patch is the label"):
+        read_predictions(path)

@@ -1,0 +1,112 @@
+"""Chooses between the patches of other systems, or of several runs, given as files of predictions.
+
+What is read: of the data set the columns that every solver may see (`agent.rows.ALLOWED`), of each member its patches.
+Labels are neither needed nor reachable from here; a contract of import-linter and tests hold that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.instances import Instance
+from sandbox.api import Patch, digest_of
+from sandbox.errors import InputError
+from selection.chain import Chain, Choice
+from selection.changes import readable
+from selection.predictions import Predictions, read_predictions
+
+GENERIC = frozenset(["predictions", "preds", "all_preds"])
+"""Names of files that say nothing about whose predictions they hold; the folder's name does."""
+_NAMED = 3
+_HINT = "name a file of predictions, or the folder of a run"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One system's predictions under a name that no other member has."""
+
+    name: str
+    predictions: Predictions
+
+    def told(self, known: Iterable[str]) -> list[str]:
+        """What is odd about the predictions, a line each; `known` are the instances of the data set."""
+        here = list(known)
+        lines = [f"{self.name}: {line.removeprefix(f'{self.predictions.name}: ')}" for line in self.predictions.told(here)]
+        there = [patch for name, patch in self.predictions.patches.items() if name in set(here)]
+        if mended := sum(patch != _mended(patch) for patch in there):
+            lines.append(f"{self.name}: {mended} patches were written backwards or cut short, and are mended")
+        if missing := self.predictions.missing(here):
+            some = [*missing[:_NAMED], *["..."] * (len(missing) > _NAMED)]
+            lines.append(f"{self.name}: {len(missing)} instances have no row ({', '.join(some)})")
+        return lines
+
+
+def read_members(sources: Sequence[Path]) -> tuple[Member, ...]:
+    """The members, in the order given; a folder is that of a run of runoff. Raises InputError."""
+    files = [_file(source) for source in sources]
+    if twice := [str(file) for file, count in Counter(file.resolve() for file in files).items() if count > 1]:
+        raise InputError("predictions are given twice", where=twice[0], hint="each member has one vote: name it once")
+    return tuple(Member(name, read_predictions(file)) for name, file in zip(_names(files), files, strict=True))
+
+
+def _file(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    file = source / "predictions.jsonl"
+    if not file.is_file():
+        raise InputError("the folder has no predictions.jsonl", where=str(source), hint=_HINT)
+    return file
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """What tells the files apart: the name, else with as many folders before it as it takes."""
+    plain = [file.resolve().with_suffix("") for file in files]
+    paths = [path.parent if path.name in GENERIC and path.parent.name else path for path in plain]
+    paths = [path if paths.count(path) == 1 else plain[place] for place, path in enumerate(paths)]
+    paths = [path if paths.count(path) == 1 else files[place].resolve() for place, path in enumerate(paths)]
+    names = ["/".join(path.parts[-1:]) for path in paths]
+    for depth in range(2, max(len(path.parts) for path in paths) + 1):
+        counts = Counter(names)
+        names = [name if counts[name] == 1 else "/".join(paths[place].parts[-depth:]) for place, name in enumerate(names)]
+    return names
+
+
+def proposals(members: Sequence[Member], instances: Iterable[str]) -> dict[str, tuple[tuple[str, Patch | None], ...]]:
+    """For each instance what the members propose: (member, patch), None from one that has no patch or no row.
+
+    A spoiled diff is mended (`selection.changes.readable`); all others are as they came, byte by byte.
+    """
+    return {
+        instance: tuple((member.name, _mended(member.predictions.patches.get(instance))) for member in members)
+        for instance in instances
+    }
+
+
+def _mended(patch: Patch | None) -> Patch | None:
+    if patch is None:
+        return None
+    text = readable(patch.diff)
+    return patch if text == patch.diff else Patch(text)
+
+
+def digest(chain: Chain, proposed: Mapping[str, Sequence[tuple[str, Patch | None]]], *more: str) -> str:
+    """What the choices depend on, and whatever more is given: a record with another digest is of another ensemble."""
+    parts = [*more, chain.name, f"{chain.stop_at}"]
+    for instance, offers in sorted(proposed.items()):
+        parts += [instance, *(text for member, patch in offers for text in (member, patch.digest if patch else ""))]
+    return digest_of(*parts)
+
+
+async def choose(
+    chain: Chain,
+    instances: Sequence[Instance],
+    proposed: Mapping[str, Sequence[tuple[str, Patch | None]]],
+    *,
+    done: Callable[[Choice], None],
+) -> None:
+    """Choose for each instance in turn; `done` is told of each choice as it is made. Raises what the steps raise."""
+    for instance in instances:
+        done(await chain(instance, proposed[instance.id]))
