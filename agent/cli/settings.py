@@ -27,8 +27,8 @@ AUTO = "auto"
 NONE = "none"
 """No command at all; the empty text says the same."""
 AT_ONCE = 4
-"""So many times more instances are under way than would fill the calls in flight while all their samples draft: before and after
-an instance makes one call at a time, or none, and over its whole life about a third of that."""
+"""So many times more instances are under way than would fill the calls in flight while all their samples draft: before
+that and after it an instance makes a call at a time, or none, and over its whole life about a third as many."""
 STAGES = ("context", "testing", "editing", "selection")
 
 
