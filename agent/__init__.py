@@ -8,14 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.cli.library import Solution, resume, resume_async, solve, solve_async
-    from agent.cli.settings import SolveSettings
+    from agent.cli.library import (
+        Batch,
+        Solution,
+        batch,
+        batch_async,
+        resume,
+        resume_async,
+        resume_batch,
+        resume_batch_async,
+        solve,
+        solve_async,
+    )
+    from agent.cli.settings import BatchSettings, SolveSettings
     from agent.llm.totals import Totals
     from agent.pipeline import Result
     from agent.progress import Event
     from sandbox.errors import BudgetReached, InfrastructureError, InputError, RunoffError
 
 __all__ = [
+    "Batch",
+    "BatchSettings",
     "BudgetReached",
     "Event",
     "InfrastructureError",
@@ -25,8 +38,12 @@ __all__ = [
     "Solution",
     "SolveSettings",
     "Totals",
+    "batch",
+    "batch_async",
     "resume",
     "resume_async",
+    "resume_batch",
+    "resume_batch_async",
     "solve",
     "solve_async",
 ]
@@ -34,9 +51,10 @@ __all__ = [
 _PLACES = {
     "Event": "agent.progress",
     "Result": "agent.pipeline",
-    "SolveSettings": "agent.cli.settings",
+    **dict.fromkeys(("BatchSettings", "SolveSettings"), "agent.cli.settings"),
     "Totals": "agent.llm.totals",
     **dict.fromkeys(("Solution", "resume", "resume_async", "solve", "solve_async"), "agent.cli.library"),
+    **dict.fromkeys(("Batch", "batch", "batch_async", "resume_batch", "resume_batch_async"), "agent.cli.library"),
     **dict.fromkeys(("BudgetReached", "InfrastructureError", "InputError", "RunoffError"), "sandbox.errors"),
 }
 

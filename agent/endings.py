@@ -12,11 +12,11 @@ The first two are the model's, and final unless they are asked for again. None o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
+from agent.jsonl import DamagedFile
 from agent.llm.budget import IssueBudgetReached
 from agent.llm.errors import ContextExceeded, NoKey, RequestRefused, UnknownModel, WrongKey
 from sandbox.errors import (
@@ -70,11 +70,6 @@ class Ending:
             name: value for name, value in asdict(self).items() if name not in ("instance", "patch", "seconds", "dollars")
         }
 
-    @classmethod
-    def recorded(cls, instance: str, held: Mapping[str, Any]) -> Self:
-        """From what `record` made."""
-        return cls(instance, **{**held, "cause": Cause(held["cause"])})
-
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
@@ -92,8 +87,10 @@ _KINDS: tuple[tuple[type[RunoffError] | tuple[type[RunoffError], ...], _Kind], .
     (EnvironmentBuildError, _Kind(Cause.SANDBOX)),
     (SandboxError, _Kind(Cause.SANDBOX, waits=True)),
     ((NoKey, WrongKey, UnknownModel), _Kind(Cause.INFRASTRUCTURE, waits=True, of_the_run=True)),
+    (DamagedFile, _Kind(Cause.INFRASTRUCTURE, waits=True)),
     (StoreError, _Kind(Cause.INFRASTRUCTURE, waits=True, of_the_run=True)),
-    ((RequestRefused, InfrastructureError), _Kind(Cause.INFRASTRUCTURE, waits=True)),
+    (RequestRefused, _Kind(Cause.INFRASTRUCTURE)),  # as it would be the next time
+    (InfrastructureError, _Kind(Cause.INFRASTRUCTURE, waits=True)),
     (InputError, _Kind(Cause.DATA)),
 )
 """The first that fits counts."""
@@ -105,9 +102,9 @@ def failed(instance: str, error: Exception) -> Ending:
         reason = f"unexpected {type(error).__name__}: {error}"
         hint = "this is a fault of runoff: please report it"
         fault = f"unexpected {type(error).__name__}"
-        return Ending(instance, Cause.INFRASTRUCTURE, reason, hint=hint, waits=True, fault=fault)
+        return Ending(instance, Cause.INFRASTRUCTURE, reason, hint=hint, fault=fault)
     kind = next((kind for classes, kind in _KINDS if isinstance(error, classes)), _Kind(Cause.INFRASTRUCTURE, waits=True))
-    fault = error.cause if kind.waits else ""
+    fault = error.cause if kind.waits or kind.cause is Cause.INFRASTRUCTURE else ""
     return Ending(
         instance,
         kind.cause,

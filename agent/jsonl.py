@@ -47,9 +47,15 @@ def take_lines(path: Path, what: str, take: Callable[[Mapping[str, Any]], None])
             raise damaged(path, what, number) from error
 
 
-def damaged(path: Path, what: str, number: int) -> StoreError:
+class DamagedFile(StoreError):
+    """One file is not what was written; others may well be."""
+
+    cause = "damaged file"
+
+
+def damaged(path: Path, what: str, number: int) -> DamagedFile:
     """The error for a line, counted from 1, that is not what was written. Its message says how to go on."""
-    return StoreError(
+    return DamagedFile(
         f"line {number} of {what} is damaged: restore the file, or remove that line (what it held is then done again)",
         where=f"{path}:{number}",
         hint=f"sed -i.damaged '{number}d' '{path}', then: runoff resume RUN",

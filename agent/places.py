@@ -25,7 +25,7 @@ SYSTEM = (
     *("/testbed", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", "/sys", "/opt/env", "/script"),
     *("/opt/miniconda3", "/tmp/home", "/runoff"),  # noqa: S108  inside sandboxes
 )
-ERROR_FIELDS = frozenset({"message", "where", "hint", "error", "cause", "context_exceeded"})
+ERROR_FIELDS = frozenset({"message", "reason", "where", "hint", "error", "cause", "context_exceeded"})
 """Fields with words of servers, engines and the file system: any path and any address in them may be the user's."""
 _COMMON = frozenset({"root", "user", "admin", "ubuntu", "debian", "runner", "build", "test", "git", "python", "nobody"})
 _SHORTEST = 3

@@ -28,7 +28,7 @@ from typing import Any
 
 import filelock
 
-from agent.jsonl import sync_folder
+from agent.jsonl import DamagedFile, sync_folder
 from agent.llm.messages import Request
 from agent.predictions import prediction, unresolved
 from agent.redaction import MARK, of_process
@@ -99,10 +99,10 @@ def read_json(path: Path, *names: str) -> dict[str, Any]:
     except OSError as error:
         raise StoreError(f"cannot read: {error.strerror}", where=str(path), hint=hint) from error
     except ValueError as error:
-        raise StoreError(f"damaged: {error}", where=str(path), hint=hint) from error
+        raise DamagedFile(f"damaged: {error}", where=str(path), hint=hint) from error
     missing = [name for name in names if name not in held] if isinstance(held, dict) else ["an object"]
     if missing:
-        raise StoreError(f"damaged: {', '.join(missing)} is missing", where=str(path), hint=hint)
+        raise DamagedFile(f"damaged: {', '.join(missing)} is missing", where=str(path), hint=hint)
     return dict(held)
 
 
@@ -353,8 +353,8 @@ class Run:
             if not (self.path / "unresolved.json").exists():  # the last file of a run
                 raise
 
-    def write_predictions(self, model: str) -> None:
-        """predictions.jsonl and unresolved.json, from the instances' results."""
+    def write_predictions(self, model: str) -> dict[str, dict[str, str]]:
+        """predictions.jsonl and unresolved.json, from the instances' results. What unresolved.json holds."""
         predictions: list[str] = []
         missing: dict[str, dict[str, str]] = {}
         for row in self.manifest().get("left_out", []):
@@ -368,6 +368,7 @@ class Run:
                 predictions.append(line)
         _write_if_new(self.path / "predictions.jsonl", "".join(predictions))
         _write_if_new(self.path / "unresolved.json", _json(missing))
+        return missing
 
 
 def _who(owner: Path) -> str:

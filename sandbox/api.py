@@ -1,8 +1,8 @@
 """What a sandbox is: the types that cross its border and the protocol that its backends fulfil.
 
-Backends: `docker_sandbox.DockerSandbox`, `local_sandbox.LocalSandbox`; `probe.choose` picks one. A caller builds an
-`Environment` once and then executes scripts on (environment, patch) as often as it likes. Every execution starts from
-the pristine tree at `WORKDIR`, with the patch on it and nothing of any earlier execution.
+Backends: `docker_fast.FastDockerSandbox`, `docker_sandbox.DockerSandbox` and `local_sandbox.LocalSandbox`; `probe.choose`
+picks one. A caller builds an `Environment` once and then executes scripts on (environment, patch) as often as it likes.
+Every execution starts from the pristine tree at `WORKDIR`, with the patch on it and nothing of any earlier execution.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ WORKDIR = "/testbed"
 
 Language = Literal["python", "bash"]
 Limit = Literal["seconds", "memory", "processes", "disk", "inodes", "output"]
+UNITS: Mapping[Limit, str] = {
+    "seconds": "seconds",
+    "memory": "MiB of memory",
+    "processes": "processes",
+    "disk": "MiB of disk",
+    "inodes": "new files",
+    "output": "characters of output",
+}
+INODES_PER_MB = 256
+"""Files that may be made for each mebibyte of the disk limit."""
+LEAST_INODES = 1024
 
 
 def digest_of(*texts: str) -> str:
@@ -55,13 +66,31 @@ class Limits:
     """Mebibytes that may be written, over the tree, /tmp and /dev/shm."""
     output_chars: int = 8192
     """Characters of output that are kept; more is cut out of the middle."""
+    inodes: int | None = None
+    """Files and directories that may be made there; None for `INODES_PER_MB` a mebibyte."""
 
     @property
     def digest(self) -> str:
-        """Identity by content."""
-        return digest_of(
-            *(f"{value}" for value in (self.seconds, self.memory_mb, self.processes, self.disk_mb, self.output_chars))
-        )
+        """Identity by content; what `inodes` is by default has no part in it, since it came later."""
+        values = (self.seconds, self.memory_mb, self.processes, self.disk_mb, self.output_chars)
+        return digest_of(*map(str, values), *([] if self.inodes is None else [f"{self.inodes} inodes"]))
+
+    @property
+    def files(self) -> int:
+        """`inodes`, or what it is by default."""
+        return max(LEAST_INODES, self.disk_mb * INODES_PER_MB) if self.inodes is None else self.inodes
+
+    def of(self, limit: Limit) -> float:
+        """What a limit is set to, in its own unit."""
+        by_name = {
+            "seconds": self.seconds,
+            "memory": self.memory_mb,
+            "processes": self.processes,
+            "disk": self.disk_mb,
+            "inodes": self.files,
+            "output": self.output_chars,
+        }
+        return by_name[limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +143,15 @@ class Execution:
     """Why the patch could not be put on the tree; empty if it could."""
     limit: Limit | None = None
     """The limit that ended the execution."""
+    allowed: float | None = None
+    """What that limit was set to, in the unit of `Limits`."""
+
+    @property
+    def limit_words(self) -> str:
+        """Such as `512 MiB of disk`: the limit that ended it; empty if none did."""
+        if self.limit is None:
+            return ""
+        return f"{self.allowed:g} {UNITS[self.limit]}" if self.allowed is not None else self.limit
 
     @property
     def verdict(self) -> Verdict:
@@ -144,6 +182,8 @@ class EnvironmentSpec:
     """Environment variables of every execution, on top of the fixed ones."""
     network: bool = False
     """Whether executions may reach the network. Set-up always may."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Limits of its executions, by the names of `Limits`, where they are not those of the run; no part of what is built."""
     about: Mapping[str, str] = field(default_factory=dict)
     """For people only, written on what is built (`project`, `instance`); the same tree with other words has the same key."""
 

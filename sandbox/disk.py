@@ -14,7 +14,7 @@ import docker
 import docker.errors
 import requests
 
-from sandbox.errors import InputError, SandboxError
+from sandbox.errors import InputError, SandboxError, SandboxLost
 
 VARIABLE = "RUNOFF_KEEP_FREE"
 DEFAULT_GIB = 2.0
@@ -113,7 +113,7 @@ def limit_of(client: docker.DockerClient, keep: int) -> DiskLimit:
     try:
         place = Path(client.info().get("DockerRootDir") or "/nonexistent")
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise SandboxError(
+        raise SandboxLost(
             f"the Docker engine does not answer: {error}", where="Docker engine", hint="runoff doctor"
         ) from error
     return DiskLimit(place if place.is_dir() else None, keep)

@@ -19,8 +19,8 @@ from sandbox import history, hostnet, images, pulling, recipe
 from sandbox.api import Environment, EnvironmentSpec
 from sandbox.cache import cache_directory, note_use
 from sandbox.disk import DiskLimit
-from sandbox.engine import NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
-from sandbox.errors import EnvironmentBuildError, SandboxError
+from sandbox.engine import KILLED, NO_PYTHON, PID_LABEL, RUN_LABEL, Engine, Stop, faults
+from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxLost
 from sandbox.jobs import SYSTEM_PATH, execution_of
 from sandbox.leftovers import SCRATCH
 from sandbox.owners import OWNER_LABEL
@@ -126,6 +126,8 @@ class Builder:
             raise EnvironmentBuildError(
                 "the image has no Python that could run a job", where=where, hint="name another --image"
             )
+        if not ending.answer and ending.status == KILLED and not ending.oom:
+            raise SandboxLost("the container of the build was killed from outside", where=where, hint="build it again")
         execution = execution_of(ending.answer, ending.diagnosis, where)
         for note in recipe.notes(execution):
             self._log(note)

@@ -16,7 +16,7 @@ from sandbox.docker_pool import Kind, Pool, Unusable
 from sandbox.docker_sandbox import GRACE_SECONDS, DockerSandbox
 from sandbox.engine import Stop
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, SYSTEM_PATH, ended_by, execution_from, job_of, variables
+from sandbox.jobs import HOST_NAME, SYSTEM_PATH, ended_by, execution_from, job_of, variables
 
 TRIAL = """
 import os, sys
@@ -33,8 +33,8 @@ class FastDockerSandbox(DockerSandbox):
 
     def __init__(self, workers: int = 2, log: Callable[[str], None] = lambda line: None) -> None:
         """`workers`: executions, and containers, at once; `log` hears of images that get the portable path."""
-        super().__init__(workers)
-        self._pool = Pool(self.engine, workers)
+        super().__init__(workers, log)
+        self._pool = Pool(self.engine, workers, self._outages)
         self._log = log
         self._refusals: dict[str, str] = {}
 
@@ -61,7 +61,7 @@ class FastDockerSandbox(DockerSandbox):
         await self._threads.submit(self._pool.close)
         await super().close()
 
-    def _execute(
+    def _execute_once(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
         if environment.location not in self._refusals:
@@ -71,7 +71,7 @@ class FastDockerSandbox(DockerSandbox):
             except Unusable as error:
                 self._refusals[environment.location] = str(error)
                 self._log(f"{environment.location[:19]} gets the portable path: {error}")
-        return super()._execute(stop, environment, script, patch, limits)
+        return super()._execute_once(stop, environment, script, patch, limits)
 
     def _answer(
         self, stop: Stop, image: str, job: dict[str, Any], limits: Limits, *, network: bool = False, tree: str = WORKDIR
@@ -83,16 +83,15 @@ class FastDockerSandbox(DockerSandbox):
             "binds": [],
             "tmp": "",
             "disk_mb": limits.disk_mb,
-            "inodes": max(1024, limits.disk_mb * INODES_PER_MB),
+            "inodes": limits.files,
             "network": network,
             "host_name": HOST_NAME,
             "filter": seccomp.program().hex(),
             "grace": GRACE_SECONDS / 2,
         }
         kind = Kind(image, network, limits.memory_mb, limits.processes)
-        answer = self._pool.run(
-            stop, kind, plan, 2 * limits.seconds + 2 * GRACE_SECONDS
-        )  # putting the patch on may take as long
+        seconds = 2 * limits.seconds + 2 * GRACE_SECONDS  # making the layer of the patch may take as long as the script
+        answer = self._pool.run(stop, kind, plan, seconds)
         if answer == {"limit": "memory"}:
             return ended_by("memory", 0.0)
         return execution_from(answer, "Docker engine")

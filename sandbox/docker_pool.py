@@ -1,21 +1,20 @@
 """The containers of the fast path: kept between executions, and replaced when they die.
 
 Nothing that happens to a container becomes a script's failure: a job whose container or runner is gone is carried out
-again in another, a few times, and then the sandbox is at fault.
+again in another, a few times, and then the sandbox is at fault (`tries`).
 """
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.docker_worker import Kind, Lost, Unusable, Worker, interrupted
-from sandbox.engine import HINT, Engine, Stop
+from sandbox.docker_worker import Kind, Lost, Unusable, Worker
+from sandbox.engine import Engine, Stop
 from sandbox.errors import SandboxError
 from sandbox.pooled_runner import REFUSED
+from sandbox.tries import Outages, Tries
 
 PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
 """Seconds before each try of a job."""
@@ -26,9 +25,10 @@ TRIES_UNPROVEN = 3
 class Pool:
     """At most `limit` containers, of any kinds. Its methods block; they are called on threads."""
 
-    def __init__(self, engine: Engine, limit: int) -> None:
+    def __init__(self, engine: Engine, limit: int, outages: Outages) -> None:
         self._engine = engine
         self._limit = limit
+        self._outages = outages
         self._idle: list[Worker] = []
         self._busy = 0
         self._proven: set[str] = set()
@@ -40,25 +40,24 @@ class Pool:
 
         Raises Unusable if containers of this kind cannot run plans, SandboxError if no try gave an answer.
         """
-        reasons: list[str] = []
-        refused = False
-        for pause in PAUSES if kind.image in self._proven else PAUSES[:TRIES_UNPROVEN]:
-            self._wait(stop, pause if reasons else 0.0)
+        pauses = PAUSES if kind.image in self._proven else PAUSES[:TRIES_UNPROVEN]
+        tries = Tries(self._outages, lambda: self._wanted(stop), pauses)
+        while True:
             try:
                 answer = self._ask(self._take(kind, stop), stop, plan, seconds)
-            except (Lost, SandboxError) as error:  # the engine itself may be restarting
-                if not self._wanted(stop):
-                    raise interrupted(stop.name) from None
+            except (Lost, Unusable, SandboxError) as error:
+                if isinstance(error, Unusable) and kind.image not in self._proven:
+                    raise
                 refused = isinstance(error, SandboxError)
-                reasons.append(error.message if isinstance(error, SandboxError) else str(error))
+                reason = error.message if isinstance(error, SandboxError) else str(error)
             else:
                 self._proven.add(kind.image)
                 return answer
+            if not tries.another(reason):
+                break
         if refused and kind.image not in self._proven:
-            raise Unusable(reasons[-1])
-        raise SandboxError(
-            f"{len(reasons)} containers were lost over one execution, the last: {reasons[-1]}", where="docker", hint=HINT
-        )
+            raise Unusable(reason)
+        raise tries.spent()
 
     def forbid(self) -> None:
         """Start nothing any more; what runs goes on."""
@@ -78,7 +77,7 @@ class Pool:
             if not self._wanted(stop):
                 raise Lost("it is not wanted any more")
             try:
-                answer: dict[str, Any] = json.loads(worker.ask(plan, seconds))
+                answer: dict[str, Any] = worker.ask(plan, seconds)
             except Lost:
                 # The engine's word is about the container's whole life, so it is taken for a container's first job only.
                 if self._wanted(stop) and worker.asked == 1 and worker.ran_out_of_memory():
@@ -97,13 +96,15 @@ class Pool:
         """An idle container of this kind, else a new one, for which an idle one of another kind may have to go."""
         with self._lock:
             self._busy += 1
+            dead = [worker for worker in self._idle if not worker.alive()]  # they were killed, or the engine was restarted
+            self._idle = [worker for worker in self._idle if worker not in dead]
             found = next((worker for worker in reversed(self._idle) if worker.kind == kind), None)
             if found is not None:
                 self._idle.remove(found)
             surplus = []
             while self._idle and len(self._idle) + self._busy > self._limit:
                 surplus.append(self._idle.pop(0))
-        for worker in surplus:
+        for worker in dead + surplus:
             worker.close()
         if found is not None:
             stop.name = found.name
@@ -123,13 +124,6 @@ class Pool:
                 self._idle.append(worker)
         if not keep:
             worker.close()
-
-    def _wait(self, stop: Stop, pause: float) -> None:
-        until = time.monotonic() + pause
-        while self._wanted(stop) and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
-        if not self._wanted(stop):
-            raise interrupted(stop.name)
 
     def _wanted(self, stop: Stop) -> bool:
         return stop.wanted and not self._closed

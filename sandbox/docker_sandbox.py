@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sandbox import patching
-from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Script
+from sandbox import patching, seccomp
+from sandbox.api import Environment, EnvironmentSpec, Execution, Limit, Limits, Patch, Script
 from sandbox.docker_build import PATH_LABEL, Builder
-from sandbox.engine import KILLED, NO_PYTHON, Ending, Engine, Stop, hardening
-from sandbox.errors import EnvironmentBuildError, SandboxError
-from sandbox.jobs import SYSTEM_PATH, ended_by, execution_of, job_of, refused, variables
+from sandbox.engine import KILLED, NO_PYTHON, Ending, Engine, Stop, faults, hardening
+from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxLost
+from sandbox.jobs import SYSTEM_PATH, ended_by, execution_of, job_of, naming_the_limit, refused, variables
+from sandbox.layer_watch import LayerWatch
 from sandbox.threads import DaemonThreads
+from sandbox.tries import Outages, Tries
 
 T = TypeVar("T")
 GRACE_SECONDS = 60.0
 """How much longer than its script a runner may live, for applying the patch and cleaning up."""
-SIZE_SECONDS = 2.0
-"""How often the size of a container's layer is asked for."""
 SPARE_THREADS = 2
+PAUSES = (0.0, 0.2, 1.0, 3.0)
+"""Seconds before each try of an execution."""
+BUILD_PAUSES = (0.0, 1.0)
 
 
 class DockerSandbox:
@@ -35,9 +37,10 @@ class DockerSandbox:
 
     name = "docker"
 
-    def __init__(self, workers: int = 2) -> None:
-        """`workers`: executions at once. Nothing is contacted before the first use."""
+    def __init__(self, workers: int = 2, log: Callable[[str], None] = lambda line: None) -> None:
+        """`workers`: executions at once; `log` hears when the engine is away. Nothing is contacted before the first use."""
         self.engine = Engine(uuid4().hex)
+        self._outages = Outages(self.engine, log)
         self._gate = asyncio.Semaphore(workers)
         self._threads = DaemonThreads(workers + SPARE_THREADS, "runoff-docker")
         self._interrupted = False
@@ -46,8 +49,8 @@ class DockerSandbox:
     def describe(self) -> str:
         """What this backend promises, in words."""
         return (
-            "docker: a new container an execution; no network, no capabilities, memory and processes bounded by the "
-            "engine, what is written to the tree watched every two seconds rather than bounded"
+            "docker (portable): a new container an execution; no network, no capabilities, memory and processes bounded by "
+            "the engine, what is written to the tree watched every two seconds rather than bounded"
         )
 
     async def build(self, spec: EnvironmentSpec, log: Callable[[str], None] = lambda line: None) -> Environment:
@@ -58,7 +61,7 @@ class DockerSandbox:
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(log, line)
 
-        return await self._call(stop, lambda: Builder(self.engine, stop, tell).build(spec))
+        return await self._call(stop, lambda: self._build(stop, tell, spec))
 
     async def execute(
         self,
@@ -72,7 +75,8 @@ class DockerSandbox:
             return refused(reason)
         async with self._gate:
             stop = Stop()
-            return await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+            execution = await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+        return naming_the_limit(execution, limits)
 
     def interrupt(self) -> None:
         """As the protocol says. Blocks for as long as the engine takes to remove the containers."""
@@ -102,36 +106,68 @@ class DockerSandbox:
                 running.exception()  # fetched, so that it is not reported as lost
             raise
 
+    def _build(self, stop: Stop, tell: Callable[[str], None], spec: EnvironmentSpec) -> Environment:
+        """A build that is cut off is done once more."""
+        tries = Tries(self._outages, lambda: self._wanted(stop), BUILD_PAUSES)
+        self._outages.ride_out(lambda: self._wanted(stop))
+        while True:
+            try:
+                return Builder(self.engine, stop, tell).build(spec)
+            except SandboxLost as error:
+                if not tries.another(error.message):
+                    raise
+                tell(f"{error.message}; building once more")
+
     def _execute(
+        self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
+    ) -> Execution:
+        tries = Tries(self._outages, lambda: self._wanted(stop), PAUSES)
+        while True:
+            try:
+                return self._execute_once(stop, environment, script, patch, limits)
+            except SandboxLost as error:
+                if not tries.another(error.message):
+                    raise tries.spent() from error
+
+    def _wanted(self, stop: Stop) -> bool:
+        return stop.wanted and not self._interrupted
+
+    def _execute_once(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
         job = job_of(script, patch, limits, variables(self._path(environment), environment.variables))
         job["file_mb"] = limits.disk_mb
+        job["filters"] = seccomp.programs()
         settings = {
-            **hardening(disk_mb=limits.disk_mb),
+            **hardening(disk_mb=limits.disk_mb, inodes=limits.files),
             "network_mode": "bridge" if environment.network else "none",
             "mem_limit": f"{limits.memory_mb}m",
             "memswap_limit": f"{limits.memory_mb}m",
             "pids_limit": limits.processes + 1,
         }
-        ending, full = self._run(stop, environment.location, settings, job, limits)
+        ending, outgrown = self._run(stop, environment.location, settings, job, limits)
+        if outgrown and not ending.answer:
+            return ended_by(outgrown, ending.seconds)
         execution = self._read(ending, environment)
-        return replace(execution, limit="disk") if full and execution.limit in (None, "output") else execution
+        return replace(execution, limit=outgrown) if outgrown and execution.limit in (None, "output") else execution
 
     def _run(
         self, stop: Stop, image: str, settings: dict[str, Any], job: dict[str, Any], limits: Limits
-    ) -> tuple[Ending, bool]:
-        """How the container ended, and whether more was written to it than the limits allow."""
+    ) -> tuple[Ending, Limit | None]:
+        """How the container ended, and which limit the files that were written in it go beyond."""
         try:
             container = self.engine.create(image, stop, settings)
             self.engine.put(container, job)
-            if self._interrupted or not stop.wanted:
+            if not self._wanted(stop):
                 raise SandboxError("the execution was interrupted", where=stop.name, hint="runoff resume RUN")
-            with self._size_watch(stop.name, limits.disk_mb):
+            watch = LayerWatch(self.engine, stop.name, limits)
+            with watch.watched():
                 ending = self.engine.finish(container, limits.seconds + GRACE_SECONDS)
-            return ending, self.engine.written_mb(stop.name) > limits.disk_mb
+            outgrown = watch.look()
         finally:
             self.engine.remove(stop.name)
+        watch.blame("an execution")
+        return ending, outgrown or watch.outgrown
 
     def _read(self, ending: Ending, environment: Environment) -> Execution:
         if ending.status == NO_PYTHON and not ending.answer:
@@ -139,30 +175,14 @@ class DockerSandbox:
         if not ending.answer and ending.oom:
             return ended_by("memory", ending.seconds)
         if not ending.answer and ending.status == KILLED:
-            raise SandboxError(
+            raise SandboxLost(
                 "the container was killed from outside", where=environment.location[:19], hint="runoff resume RUN"
             )
         return execution_of(ending.answer, ending.diagnosis, "Docker engine")
 
     def _path(self, environment: Environment) -> str:
         if environment.location not in self._paths:
-            image = self.engine.client.images.get(environment.location)
+            with faults("the environment's image cannot be looked up"):
+                image = self.engine.client.images.get(environment.location)
             self._paths[environment.location] = (image.labels or {}).get(PATH_LABEL, SYSTEM_PATH)
         return self._paths[environment.location]
-
-    @contextlib.contextmanager
-    def _size_watch(self, name: str, disk_mb: int) -> Iterator[None]:
-        """While the container runs, tell its runner when its layer has outgrown the limit."""
-        ended = threading.Event()
-
-        def watch() -> None:
-            while not ended.wait(SIZE_SECONDS):
-                if self.engine.written_mb(name) > disk_mb:
-                    self.engine.signal(name, "SIGUSR1")
-            self.engine.release()
-
-        threading.Thread(target=watch, name=f"{name}-size", daemon=True).start()
-        try:
-            yield
-        finally:
-            ended.set()

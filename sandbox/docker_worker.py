@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import docker
 
 from sandbox import seccomp
-from sandbox.engine import ANSWER_BYTES, FAULTS, INTERPRETERS, NO_PYTHON, Engine, Stop, faults
+from sandbox.engine import ANSWER_BYTES, FAULTS, INTERPRETERS, NO_PYTHON, STOP_SIGNAL, Engine, Stop, faults
 from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME
+from sandbox.jobs import HOST_NAME, RUNNER_MODULES, source
 
-MODULES = ("namespaces", "runner", "pooled_runner")
+MODULES = (*RUNNER_MODULES, "namespaces", "pooled_runner")
 BOOTSTRAP = """
 import json, sys, types
 package = sys.modules["sandbox"] = types.ModuleType("sandbox")
@@ -85,12 +85,13 @@ class Worker:
 
         Raises Unusable if it cannot run there, Lost if it is removed meanwhile, SandboxError if the engine fails.
         """
+        engine.settle()
         stop.name = f"runoff-{uuid4().hex[:12]}"
         worker = cls(engine, kind, stop.name)
         try:
             with faults("the container could not be started"):
                 worker._create()
-            worker._tell([(name, Path(__file__).with_name(f"{name}.py").read_text("utf-8")) for name in MODULES])
+            worker._tell([(name, source(name)) for name in MODULES])
             worker._hear(START_SECONDS)
         except Lost:
             reason = worker._why_it_ended()
@@ -103,15 +104,27 @@ class Worker:
             raise
         return worker
 
-    def ask(self, plan: Mapping[str, Any], seconds: float) -> bytes:
+    def ask(self, plan: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The runner's answer. Raises Lost if there is none within `seconds`."""
         self.asked += 1
         self._tell(plan)
-        return self._hear(seconds)
+        try:
+            answer: dict[str, Any] = json.loads(self._hear(seconds))
+        except ValueError as error:
+            raise Lost(f"the runner's answer cannot be read: {error}") from error
+        return answer
+
+    def alive(self) -> bool:
+        """Whether nothing has come over the connection since the last answer; its end would have."""
+        if self._socket is None:
+            return False
+        look = select.poll()
+        look.register(self._socket, select.POLLIN)
+        return not look.poll(0)
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel ended the container for want of memory."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             return bool(self._engine.client.api.inspect_container(self.name)["State"].get("OOMKilled"))
         return False
 
@@ -138,6 +151,7 @@ class Worker:
             labels=self._engine.labels,
             host_config=host_config(api, self.kind),
         )
+        config["StopSignal"] = STOP_SIGNAL
         config["StdinOnce"] = True  # so that its end, when this process is killed, reaches the runner
         container = api.create_container_from_config(config, self.name)["Id"]
         self._stream = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
@@ -188,7 +202,7 @@ class Worker:
 
     def _why_it_ended(self) -> str:
         """In words, if it ended of itself; empty if it was killed or removed."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             state = self._engine.client.api.inspect_container(self.name)["State"]
             if state.get("ExitCode") == NO_PYTHON:
                 return "the image has no Python that could run a job"
@@ -216,8 +230,3 @@ def host_config(api: Any, kind: Kind) -> dict[str, Any]:
     # and read-only (`namespaces.mount_proc`); the whole one is seen by nothing but the container's first process.
     config["MaskedPaths"] = config["ReadonlyPaths"] = []
     return config
-
-
-def interrupted(where: str) -> SandboxError:
-    """What a thread raises whose result nobody wants any more."""
-    return SandboxError("the execution was interrupted", where=where, hint="runoff resume RUN")

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import tarfile
 import threading
 import time
@@ -19,12 +20,14 @@ from typing import IO, Any
 from uuid import uuid4
 
 import docker
+import docker.constants
 import docker.errors
 import requests
+from docker.transport import UnixHTTPAdapter
 
 from sandbox import disk, leftovers, owners
-from sandbox.errors import SandboxError
-from sandbox.jobs import HOST_NAME, INODES_PER_MB, RUNNER
+from sandbox.errors import SandboxError, SandboxLost
+from sandbox.jobs import HOST_NAME, RUNNER_MODULES, START_RUNNER, source
 
 RUN_LABEL = "runoff.run"
 PID_LABEL = "runoff.pid"
@@ -38,11 +41,18 @@ KILLED = 137
 LAUNCH = (
     f"for python in {' '.join(INTERPRETERS)}; do "
     'command -v "$python" > /dev/null 2>&1 && '
-    f'exec "$python" -I -S -B {PLACE}/runner.py {PLACE}/job.json; done; exit {NO_PYTHON}'
+    f'exec "$python" -I -S -B -c "{START_RUNNER}" {PLACE}/job.json; done; exit {NO_PYTHON}'
 )
 ANSWER_BYTES = 64 << 20
 REMOVAL_SECONDS = 5.0
 """How long the removal of a run's containers may take on a busy machine."""
+CALL_SECONDS = 120
+CONNECTIONS = 2
+"""Kept open by each thread's client."""
+ANSWER_SECONDS = 10
+"""How long an engine may take to say its version before it counts as away."""
+STOP_SIGNAL = "SIGKILL"
+"""What an engine that stops ends our containers with: their first process takes no other hint, and it would wait 10 s."""
 FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
@@ -77,14 +87,18 @@ class Engine:
         """Bytes that builds leave free on the engine's disk; None for what RUNOFF_KEEP_FREE says."""
         self._local = threading.local()
         self._clients: list[docker.DockerClient] = []
+        self._owed: set[str] = set()
 
     @property
     def client(self) -> docker.DockerClient:
         """The client of the calling thread. Raises SandboxError if the engine does not answer."""
+        if reason := refusal():
+            raise SandboxLost(f"the Docker engine does not answer: {reason}", where="Docker engine", hint=HINT)
         client = getattr(self._local, "client", None)
         if client is None:
             with faults("the Docker engine does not answer"):
-                client = docker.from_env(timeout=120)
+                client = docker.from_env(timeout=CALL_SECONDS)
+            keep_few_connections(client)
             self._local.client = client
             self._clients.append(client)
         return client
@@ -107,8 +121,20 @@ class Engine:
         while self._clients:
             self._clients.pop().close()
 
+    def answers(self) -> bool:
+        """Whether the engine answers now; asked on a new connection."""
+        if refusal():
+            return False
+        try:
+            docker.from_env(timeout=ANSWER_SECONDS).close()  # making a client asks for the version
+        except FAULTS:
+            return False
+        return True
+
     def create(self, image: str, stop: Stop, settings: Mapping[str, Any]) -> Any:
-        """A container that will start the runner; not started."""
+        """A container that will start the runner; not started. It gets a name of its own, which `stop` is told."""
+        self.settle()
+        stop.name = f"runoff-{uuid4().hex[:12]}"
         with faults("the container could not be created"):
             return self.client.containers.create(
                 image,
@@ -119,6 +145,7 @@ class Engine:
                 hostname=HOST_NAME,
                 user="0:0",
                 working_dir="/",
+                stop_signal=STOP_SIGNAL,
                 log_config=docker.types.LogConfig(type="json-file"),
                 use_config_proxy=False,  # the user's proxies would become part of the image
                 **settings,
@@ -126,7 +153,8 @@ class Engine:
 
     def put(self, container: Any, job: Mapping[str, Any]) -> None:
         """Put the runner and its job into the container."""
-        files = {"runner.py": RUNNER.read_bytes(), "job.json": json.dumps(job).encode()}
+        files = {f"sandbox/{name}.py": source(name).encode() for name in RUNNER_MODULES}
+        files["job.json"] = json.dumps(job).encode()
         with faults("files could not be put into the container"):
             container.put_archive("/", archive(files))
 
@@ -161,20 +189,37 @@ class Engine:
 
     def written_mb(self, name: str) -> float:
         """Mebibytes in the container's own layer; zero once it is gone."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             listed = self.client.api.containers(all=True, filters={"name": f"^/{name}$"}, size=True)
             return float(sum(entry.get("SizeRw") or 0 for entry in listed)) / (1 << 20)
         return 0.0
 
+    def written_files(self, name: str) -> int:
+        """Files and directories that the container has made, changed or removed in its own layer; zero once it is gone."""
+        with contextlib.suppress(*FAULTS, SandboxError):
+            return len(self.client.api.diff(name) or [])
+        return 0
+
     def signal(self, name: str, signal: str) -> None:
         """Send the runner a signal; a container that is gone is none's concern."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             self.client.api.kill(name, signal)
 
     def remove(self, name: str) -> None:
-        """Remove a container with force, running or not; one that is gone is as good as removed."""
-        with contextlib.suppress(*FAULTS):
+        """Remove a container with force, running or not. If the engine is away or refuses, `settle` does it later."""
+        try:
             self.client.api.remove_container(name, force=True, v=True)
+        except docker.errors.NotFound:
+            self._owed.discard(name)
+        except (*FAULTS, SandboxError):
+            self._owed.add(name)
+        else:
+            self._owed.discard(name)
+
+    def settle(self) -> None:
+        """Remove the containers that could not be removed when it was their time."""
+        for name in list(self._owed):
+            self.remove(name)
 
     def prune(self) -> None:
         """Remove what runs that were killed left, as far as it is certain that they were."""
@@ -188,7 +233,7 @@ class Engine:
 
     def remove_all(self) -> int:
         """Remove every container of this run and wait until they are gone; how many there were at first."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, SandboxError):
             first = listed = self._listed()
             deadline = time.monotonic() + REMOVAL_SECONDS
             while listed and time.monotonic() < deadline:
@@ -204,13 +249,44 @@ class Engine:
         return [entry["Id"] for entry in self.client.api.containers(all=True, quiet=True, filters=filters)]
 
 
+def address() -> str:
+    """Where the engine is, as DOCKER_HOST says, or else the default."""
+    return os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
+
+
+def refusal() -> str:
+    """Why the engine's socket cannot be opened; empty if it can, or is no Unix socket.
+
+    Asked before the library is: it lets go of a socket that it could not connect without closing it.
+    """
+    if not address().startswith("unix://"):
+        return ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(ANSWER_SECONDS)
+            probe.connect(address().removeprefix("unix://"))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def keep_few_connections(client: docker.DockerClient) -> None:
+    """On a Unix socket a client keeps one connection for each URL, up to 25, and every container has URLs of its own."""
+    adapter: Any = client.api.get_adapter(client.api.base_url)
+    if isinstance(adapter, UnixHTTPAdapter):
+        few = UnixHTTPAdapter(f"http+unix://{adapter.socket_path}", CALL_SECONDS, pool_connections=CONNECTIONS)
+        client.api.mount("http+docker://", few)
+        adapter.close()
+
+
 def archive(files: Mapping[str, bytes]) -> bytes:
     """A tar with the files in a directory of root's own."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        directory = tarfile.TarInfo(PLACE.lstrip("/"))
-        directory.type, directory.mode = tarfile.DIRTYPE, 0o700
-        tar.addfile(directory)
+        for place in ("", *sorted({f"/{parent}" for name in files if (parent := name.rpartition("/")[0])})):
+            directory = tarfile.TarInfo(f"{PLACE.lstrip('/')}{place}")
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(directory)
         for name, content in files.items():
             entry = tarfile.TarInfo(f"{PLACE.lstrip('/')}/{name}")
             entry.size, entry.mode = len(content), 0o400
@@ -220,21 +296,18 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 @contextlib.contextmanager
 def faults(what: str) -> Iterator[None]:
-    """Turn the engine's exceptions into SandboxError."""
+    """Turn the engine's exceptions into SandboxLost."""
     try:
         yield
     except FAULTS as error:
         explanation = getattr(error, "explanation", None) or str(error)
-        raise SandboxError(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
+        raise SandboxLost(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
 
 
-def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int) -> dict[str, Any]:  # noqa: S108  in the container
+def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int, inodes: int) -> dict[str, Any]:  # noqa: S108  in the container
     """Settings that take privileges away, and bound what is written to memory-backed file systems."""
     return {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "tmpfs": {
-            name: f"size={disk_mb}m,nr_inodes={max(1024, disk_mb * INODES_PER_MB)},mode=1777,exec,nosuid,nodev"
-            for name in names
-        },
+        "tmpfs": dict.fromkeys(names, f"size={disk_mb}m,nr_inodes={inodes},mode=1777,exec,nosuid,nodev"),
     }

@@ -7,6 +7,7 @@
     +-- InfrastructureError        a server, an engine or a disk failed; resume later (exit 4)
     |   +-- SandboxError           the sandbox could not give an answer
     |   |   +-- SandboxUnavailable no backend works on this machine
+    |   |   +-- SandboxLost      a container, a runner or the engine went away; the same again may succeed
     |   +-- StoreError             the run directory cannot be read or written
 
 What a model got wrong is never an error of this tree: it is a value that goes back to the model.
@@ -69,6 +70,10 @@ class SandboxError(InfrastructureError):
 
 class SandboxUnavailable(SandboxError):
     """No backend works on this machine, or the one that was asked for does not."""
+
+
+class SandboxLost(SandboxError):
+    """A container, a runner or the engine went away under what it did, or refused; the same again may succeed."""
 
 
 class StoreError(InfrastructureError):

@@ -98,7 +98,7 @@ def _said(execution: Execution, name: str) -> str:
 def _healthy(execution: Execution, what: str, environment: Environment) -> Execution:
     if execution.verdict is Verdict.PASS:
         return execution
-    why = f"limit: {execution.limit}" if execution.limit else f"exit code {execution.exit_code}"
+    why = f"limit: {execution.limit_words}" if execution.limit else f"exit code {execution.exit_code}"
     said = execution.output.strip()[-500:]
     raise EnvironmentBuildError(
         f"the environment cannot run {what} ({why}): {said}".rstrip(": "), where=environment.location, hint=HINT

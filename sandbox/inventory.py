@@ -1,4 +1,7 @@
-"""The images of the engine that runoff made, pulled or builds on, with what is written on them."""
+"""The images of the engine that runoff made, pulled or builds on, with what is written on them.
+
+`local_inventory` gives the environments of the local backend in the same terms.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,15 @@ from sandbox.engine import faults
 from sandbox.pulling import MARK, familiar, mark_of
 
 Kind = Literal["environment", "pulled", "used"]
+Backend = Literal["docker", "local"]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An image."""
+    """An image, or a folder of the local backend."""
 
     id: str
+    """The engine's, or the folder's path."""
     kind: Kind
     """`environment`: built by runoff. `pulled`: fetched by runoff. `used`: somebody else's, or the base, built upon."""
     names: tuple[str, ...]
@@ -47,10 +52,15 @@ class Held:
     """The image that the environment was built in, by name."""
     version: str = ""
     """The runoff that built it."""
+    backend: Backend = "docker"
+    processes: int = 0
+    """Sandboxes of living processes that use it; known of folders only."""
 
     @property
     def shown(self) -> str:
         """How a person names it."""
+        if self.backend == "local":
+            return f"local:{self.key[:12]}"
         return self.names[0] if self.names else self.id.removeprefix("sha256:")[:12]
 
     @property

@@ -1,20 +1,24 @@
-"""What both backends hand to the runner and what they make of its answer, so that an execution means the same in both."""
+"""What all backends hand to the runner and what they make of its answer, so that an execution means the same in each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from sandbox import patching
 from sandbox.api import WORKDIR, Execution, Limit, Limits, Patch, Script
 from sandbox.errors import SandboxError
 
-RUNNER = Path(__file__).with_name("runner.py")
+SOURCES = Path(__file__).parent
+"""Where the modules are that run inside; they are sent there as text."""
+RUNNER_MODULES = ("applying", "runner")
+"""What the runner is made of; each imports only those before it, and the standard library."""
+START_RUNNER = "import sys; sys.path.insert(0, '/runoff'); from sandbox import runner; runner.main()"
 HOME = "/tmp/home"  # noqa: S108  inside the sandbox, where /tmp is private
 HOST_NAME = "testbed"
-INODES_PER_MB = 256
-"""Files that may be made for each mebibyte of the disk limit."""
 SCRIPT_DIRECTORY = "/script"
 VENV = "/opt/env"
 """Where the environment's virtual environment is; fixed, since shebangs and editable installs are absolute."""
@@ -45,6 +49,7 @@ def job_of(script: Script, patch: Patch | None, limits: Limits, environment: Map
         "script": {"text": script.text, "language": script.language, "directory": SCRIPT_DIRECTORY},
         "workdir": WORKDIR,
         "patch": patch.diff if patch else "",
+        "paths": patching.named(patch.diff) if patch else [],
         "environment": dict(environment),
         "seconds": limits.seconds,
         "memory_mb": limits.memory_mb,
@@ -52,6 +57,11 @@ def job_of(script: Script, patch: Patch | None, limits: Limits, environment: Map
         "output_chars": limits.output_chars,
         "volumes": list(VOLUMES),
     }
+
+
+def source(name: str) -> str:
+    """The text of a module of ours that runs inside."""
+    return (SOURCES / f"{name}.py").read_text("utf-8")
 
 
 def execution_of(answer: bytes, diagnosis: str, where: str) -> Execution:
@@ -89,6 +99,11 @@ def ended_by(limit: Limit, seconds: float) -> Execution:
         oom=limit == "memory",
         limit=limit,
     )
+
+
+def naming_the_limit(execution: Execution, limits: Limits) -> Execution:
+    """The execution, with what the limit that ended it was set to."""
+    return replace(execution, allowed=limits.of(execution.limit)) if execution.limit else execution
 
 
 def refused(reason: str) -> Execution:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import docker.errors
 import requests
 
 from sandbox.errors import SandboxError
+from sandbox.local_cache import remove_tree
 from sandbox.owners import OWNER_LABEL, state
 
 RUN = "runoff.run"
@@ -81,14 +81,20 @@ def remove(client: docker.DockerClient, left: Leftover) -> bool:
             case "volume":
                 client.api.remove_volume(left.name)
             case "folder":
-                shutil.rmtree(left.name, ignore_errors=True)
+                return remove_folder(left)
             case _:
                 assert_never(left.kind)
     except docker.errors.NotFound:
         return True
     except _FAULTS:
         return False
-    return left.kind != "folder" or not Path(left.name).exists()
+    return True
+
+
+def remove_folder(left: Leftover) -> bool:
+    """As `remove`, for a folder: no engine is needed."""
+    remove_tree(Path(left.name))
+    return not Path(left.name).exists()
 
 
 def _reason(client: docker.DockerClient, container: Any, labels: dict[str, str]) -> str:

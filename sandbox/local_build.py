@@ -9,17 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
-
-from filelock import FileLock
 
 from sandbox import history, hostnet, recipe
 from sandbox.api import Environment, EnvironmentSpec, Execution
-from sandbox.cache import cache_directory
+from sandbox.cache import note_use
 from sandbox.errors import EnvironmentBuildError, SandboxError
 from sandbox.jobs import SYSTEM_PATH, VENV
+from sandbox.local_cache import Built, Uses, build_lock, draft_of, drafts_of, environments, remove_tree, size_of
 
 Launch = Callable[[dict[str, Any], float], Execution]
 NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/pki", "/etc/services", "/etc/protocols")
@@ -38,23 +37,6 @@ class Interpreter:
     prefixes: tuple[str, ...]
     """Directories that it needs beside those of the system, shown in the sandbox at the same place."""
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What the cache knows of an environment."""
-
-    path: str
-    prefixes: tuple[str, ...]
-
-
-def read_built(location: Path) -> Built:
-    """What is known of a cached environment. Raises SandboxError if it is gone."""
-    try:
-        held = json.loads((location / "built.json").read_text())
-    except (OSError, ValueError) as error:
-        raise SandboxError("a built environment is gone from the cache", where=str(location), hint="run it again") from error
-    return Built(held["path"], tuple(held["prefixes"]))
 
 
 def interpreter(command: str) -> Interpreter:
@@ -78,21 +60,13 @@ def interpreter(command: str) -> Interpreter:
     return Interpreter(held["executable"], tuple(sorted(outside)), f"{held['version']} {held['machine']}")
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder whatever its permissions: set-ups leave caches read-only. One that is gone is fine."""
-    for place, directories, _ in os.walk(folder):
-        for name in directories:
-            if not Path(place, name).is_symlink():
-                Path(place, name).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 class Builder:
     """Builds one environment; on a thread of its own."""
 
-    def __init__(self, uid: int, log: recipe.Log, launch: Launch) -> None:
-        """`uid`: who is to own what is built, zero for this user."""
+    def __init__(self, uid: int, uses: Uses, log: recipe.Log, launch: Launch) -> None:
+        """`uid`: who is to own what is built, zero for this user. `uses` is told, so that what is built stays."""
         self._uid = uid
+        self._uses = uses
         self._log = log
         self._launch = launch
 
@@ -107,20 +81,25 @@ class Builder:
         python = interpreter(spec.python)
         commit = history.commit_id(spec.repository, spec.base_commit)
         key = recipe.key_of(spec, commit, python.executable, python.version)
-        location = cache_directory() / "environments" / f"{key[:24]}-{self._uid or os.geteuid()}"
-        if location.is_dir():
+        location = environments() / f"{key[:24]}-{self._uid or os.geteuid()}"
+        if self._uses.take(location):
             self._log(f"environment {key[:12]} is cached")
         else:
-            with FileLock(cache_directory() / "locks" / f"{location.name}.lock"):
-                for left in location.parent.glob(f".{location.name}-*"):
-                    remove_tree(left)  # of a build that was killed: the lock is ours
-                if not location.is_dir():
-                    self._make(spec, commit, python, location)
+            self._build(spec, commit, python, key, location)
+        note_use(key)
         return Environment(key, "local", str(location), dict(spec.variables), spec.network)
 
-    def _make(self, spec: EnvironmentSpec, commit: str, python: Interpreter, location: Path) -> None:
+    def _build(self, spec: EnvironmentSpec, commit: str, python: Interpreter, key: str, location: Path) -> None:
+        while not self._uses.take(location):  # one that was built may have been pruned at once
+            with build_lock(location):
+                for left in drafts_of(location):
+                    remove_tree(left)  # of a build that was killed: the lock is ours
+                if not location.is_dir():
+                    self._make(spec, commit, python, key, location)
+
+    def _make(self, spec: EnvironmentSpec, commit: str, python: Interpreter, key: str, location: Path) -> None:
         assert spec.repository is not None  # noqa: S101  seen to by `build`
-        draft = location.with_name(f".{location.name}-{uuid4().hex[:8]}")
+        draft = draft_of(location)
         draft.mkdir(parents=True)
         try:
             self._log(f"exporting the tree at {commit[:12]}")
@@ -134,9 +113,11 @@ class Builder:
             execution = self._launch(self._plan(spec, commit, python, draft), recipe.BUILD_LIMITS.seconds + 60)
             for note in recipe.notes(execution):
                 self._log(note)
-            built = recipe.outcome(execution, str(spec.repository))
+            path = recipe.outcome(execution, str(spec.repository)).path
             remove_tree(draft / "tmp")
-            (draft / "built.json").write_text(json.dumps(asdict(Built(built.path, python.prefixes))))
+            about = {name: spec.about.get(name, "") for name in ("project", "instance")}
+            built = Built(path, python.prefixes, key, **about, commit=commit, version=version("runoff"), size=size_of(draft))
+            (draft / "built.json").write_text(json.dumps(asdict(built)))
             draft.rename(location)
         except OSError as error:
             raise SandboxError(f"the cache cannot be written: {error}", where=str(draft), hint="df -h") from error

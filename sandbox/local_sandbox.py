@@ -17,16 +17,17 @@ from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, 
 from sandbox.errors import SandboxError
 from sandbox.jobs import (
     HOST_NAME,
-    INODES_PER_MB,
     SYSTEM_PATH,
     VENV,
     ended_by,
     execution_from,
     job_of,
+    naming_the_limit,
     refused,
     variables,
 )
-from sandbox.local_build import Builder, Built, interpreter, read_built
+from sandbox.local_build import Builder, interpreter
+from sandbox.local_cache import Built, Uses, read_built
 from sandbox.local_worker import Lost, Worker, Workers
 from sandbox.privileges import other_uid
 from sandbox.threads import DaemonThreads
@@ -86,6 +87,7 @@ class LocalSandbox:
             cgroups.sweep(self._parents)
         self._stops: dict[int, Stop] = {}
         self._workers = Workers()
+        self._uses = Uses()
         self._interrupted = False
 
     def describe(self) -> str:
@@ -108,7 +110,7 @@ class LocalSandbox:
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(log, line)
 
-        builder = Builder(self._uid, tell, lambda plan, seconds: self._launch(stop, plan, None, seconds))
+        builder = Builder(self._uid, self._uses, tell, lambda plan, seconds: self._launch(stop, plan, None, seconds))
         return await self._call(stop, lambda: builder.build(spec))
 
     async def execute(
@@ -123,7 +125,8 @@ class LocalSandbox:
             return refused(reason)
         async with self._gate:
             stop = Stop()
-            return await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+            execution = await self._call(stop, lambda: self._execute(stop, environment, script, patch, limits))
+        return naming_the_limit(execution, limits)
 
     async def try_out(self) -> None:
         """Run a trivial script on an empty tree. Raises SandboxError in the kernel's words if it cannot be done."""
@@ -140,6 +143,7 @@ class LocalSandbox:
         """As the protocol says."""
         self.interrupt()
         self._threads.close()
+        self._uses.close()
 
     async def _call(self, stop: Stop, body: Callable[[], T]) -> T:
         if self._interrupted:
@@ -161,6 +165,7 @@ class LocalSandbox:
     def _execute(
         self, stop: Stop, environment: Environment, script: Script, patch: Patch | None, limits: Limits
     ) -> Execution:
+        self._uses.take(Path(environment.location))
         built = read_built(Path(environment.location))
         job = job_of(script, patch, limits, variables(built.path, environment.variables))
         group = self._make_group(limits)
@@ -196,7 +201,7 @@ class LocalSandbox:
             return None
         try:
             group = self._parents.make()
-            group.bound(limits.memory_mb, limits.processes + 2)  # the launcher and the runner are in it too
+            group.bound(limits.memory_mb, limits.processes + 2)  # the worker's child and the runner are in it too
         except OSError as error:
             raise SandboxError(f"no cgroup for an execution: {error.strerror}", where="local", hint=HINT) from error
         return group
@@ -204,7 +209,7 @@ class LocalSandbox:
     def _plan(
         self, job: dict[str, Any], built: Built, environment: Environment, limits: Limits, group: cgroups.Group | None
     ) -> dict[str, Any]:
-        """What the launcher is told; see `namespaces`."""
+        """What a worker is told; see `namespaces`."""
         location = Path(environment.location)
         plan = self._bounded(job, limits, group)
         plan["binds"] += [(path, path, False) for path in built.prefixes]
@@ -228,7 +233,7 @@ class LocalSandbox:
             "binds": [(source, target, False) for source, target in group.views] if group else [],
             "tmp": "",
             "disk_mb": limits.disk_mb,
-            "inodes": max(1024, limits.disk_mb * INODES_PER_MB),
+            "inodes": limits.files,
             "network": False,
         }
 

@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from sandbox import jobs
 from sandbox.errors import SandboxError
 from sandbox.jobs import SYSTEM_PATH
 
@@ -29,7 +29,7 @@ class Worker:
     """A running process. Not safe for use by two threads at once; `kill` may come from any."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, str(Path(__file__).resolve().parent.parent)]
+        command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, str(jobs.SOURCES.resolve().parent)]
         pipe, environment = subprocess.PIPE, {"PATH": SYSTEM_PATH}
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd="/", start_new_session=True

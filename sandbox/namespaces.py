@@ -1,11 +1,10 @@
 """Builds the root and the namespaces that a runner is started in.
 
 A module of `pooled_runner`, which is started on the host for the local backend and inside a container for the fast path of
-Docker. The root is an empty tmpfs with read-only binds of programs and
-libraries (the host's, or all of the image's), the tree under an overlay whose upper layer is a tmpfs of limited size, and
-nothing else. With privileges (root on the host) the mounts are made with them and then all are given up for another,
-unprivileged user; without, a user namespace lends them. Only the standard library, Python 3.6 or later; nothing of ours
-can be imported here.
+Docker. The root is an empty tmpfs with read-only binds of programs and libraries (the host's, or all of the image's), the
+tree under an overlay whose upper layer is a tmpfs of limited size, and nothing else. With privileges (root on the host) the
+mounts are made with them and then all are given up for another, unprivileged user; without, a user namespace lends them.
+Only the standard library, Python 3.6 or later; nothing of ours can be imported here.
 """
 
 import ctypes
@@ -176,7 +175,7 @@ def fill_dev(root: str) -> None:
     os.mkdir(f"{root}/dev")
     for name in DEVICES:
         if os.path.exists(f"/dev/{name}"):
-            bind(f"/dev/{name}", f"{root}/dev/{name}", writable=True)
+            bind(f"/dev/{name}", f"{root}/dev/{name}")  # may be written to all the same, but keeps its mode and owner
     for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
         os.symlink(f"/proc/{target}", f"{root}/dev/{name}")
     os.mkdir(f"{root}/dev/pts")

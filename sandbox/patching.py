@@ -1,6 +1,6 @@
 """Which patches are refused before anything runs, and why.
 
-Putting an accepted patch on the tree happens inside the sandbox (`runner.apply_patch`): `git apply`, then the same
+Putting an accepted patch on the tree happens inside the sandbox (`applying.apply_patch`): `git apply`, then the same
 ignoring white space in the context, then `patch -p1` with fuzz. What is refused here is what could reach beyond the
 tree or outlive the execution: paths that leave the tree or enter `.git`, links, submodules; and binary files, which no
 model writes.
@@ -35,6 +35,11 @@ def check(patch: str) -> str:
     if reason := next(filter(None, map(line_fault, headers)), ""):
         return reason
     return "" if any(map(paths_in, headers)) else "it is not a diff: no file header was found"
+
+
+def named(patch: str) -> list[str]:
+    """Every path that a header line of the diff names, in order of appearance."""
+    return list(dict.fromkeys(path for line in header_lines(patch) for path in paths_in(line)))
 
 
 def line_fault(line: str) -> str:

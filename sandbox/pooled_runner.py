@@ -1,13 +1,13 @@
 """A process that stays: it runs one plan after another, each in namespaces of its own.
 
 In a container of a pool it is the first process; for the local backend it is one of the host's. Starting a container
-costs half a second and starting a Python with all that a runner imports a tenth, a fork a few milliseconds. Each plan (a line of JSON on standard input)
-is carried out by two forks of this process: the first makes the namespaces, the second is PID 1 in them, builds a root
-(`namespaces`), gives up all privileges and is then the runner (`runner`). The answer is a line of JSON on standard output,
-which neither of them has. In a container a patch is put on the tree once, into a layer that every later execution with it
-starts from.
+costs half a second and starting a Python with all that a runner imports a tenth, a fork a few milliseconds. Each plan (a
+line of JSON on standard input) is carried out by two forks of this process: the first makes the namespaces, the second is
+PID 1 in them, builds a root (`namespaces`), gives up all privileges and is then the runner (`runner`). The answer is a line
+of JSON on standard output, which neither of them has. In a container a patch is put on the tree once, into a layer that
+every later execution with it starts from.
 
-There the sources of this and of the two modules come over standard input (`docker_pool`): the container's root is read-only,
+There the sources of this and of its modules come over standard input (`docker_worker`): the container's root is read-only,
 and the engine may be on another machine. When standard input ends, so does this process, and all that runs below it.
 Only the standard library, Python 3.6 or later.
 """
@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from sandbox import namespaces, runner
+from sandbox import applying, namespaces, runner
 
 Plan = Dict[str, Any]
 LAYERS = "/runoff/layers"
@@ -132,15 +132,14 @@ def answer(plan: Plan, layers: Layers, conversation: Conversation) -> Dict[str, 
     if found is None:
         place = layers.place()
         result = isolated(dict(plan, upper=place, layer_only=True), conversation)
-        if "fault" in result or "lost" in result:
+        if "fault" in result or "lost" in result or result["limit"]:  # half a patch is none
             layers.drop(place)
             return result
-        if result["apply_error"] and layers.full(
-            result["apply_error"]
-        ):  # too large to keep: it goes on this one tree, within its limits
+        reason = result["apply_error"]
+        if reason and layers.full(reason):  # too large to keep: it goes on this one tree, within its limits
             layers.drop(place)
             return isolated(plan, conversation)
-        found = layers.keep(plan, place, result["apply_error"])
+        found = layers.keep(plan, place, reason)
     place, reason = found
     if reason:
         return dict(runner.NOTHING, apply_error=reason)
@@ -219,7 +218,7 @@ def become_runner(plan: Plan, writer: int) -> None:
             return
         runner.seal()
         tell(writer, put_layer(plan["job"]) if plan.get("layer_only") else runner.run(plan["job"]))
-    except runner.Fault as fault:
+    except applying.Fault as fault:
         tell(writer, {"fault": str(fault)})
     except Exception as error:
         tell(writer, {"fault": "%s: %s" % (type(error).__name__, error)})
@@ -228,7 +227,7 @@ def become_runner(plan: Plan, writer: int) -> None:
 
 
 def put_layer(job: Dict[str, Any]) -> Dict[str, Any]:
-    return dict(runner.NOTHING, apply_error=runner.apply_patch(job["patch"], job["workdir"]))
+    return runner.put_patch(job) or dict(runner.NOTHING)
 
 
 def tell(writer: int, result: Dict[str, Any]) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 import docker
-import docker.constants
 import docker.errors
 import requests
 
@@ -17,11 +14,12 @@ from sandbox import images
 from sandbox.api import Sandbox
 from sandbox.docker_fast import NOTHING_TO_TRY, FastDockerSandbox, Untried
 from sandbox.docker_sandbox import DockerSandbox
+from sandbox.engine import address, refusal
 from sandbox.errors import EnvironmentBuildError, SandboxError, SandboxUnavailable
 from sandbox.local_sandbox import LocalSandbox
 from sandbox.threads import DaemonThreads
 
-Kind = Literal["auto", "docker", "local"]
+Kind = Literal["auto", "docker", "portable", "local"]
 HINT = "scripts/docker-engine"
 ENGINE_SECONDS = 10
 
@@ -42,12 +40,13 @@ class Finding:
 async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], None] = lambda line: None) -> Sandbox:
     """A sandbox of this kind; `auto` takes Docker where an engine answers, else the local one. `log` hears which and why.
 
-    With Docker the fast path is tried for real, and taken where it works; else every execution gets its own container.
+    With Docker the fast path is tried for real, and taken where it works; else every execution gets its own container, as
+    it always does with `portable`.
 
     Raises SandboxUnavailable with the reasons if there is none.
     """
     match kind:
-        case "docker":
+        case "docker" | "portable":
             findings = [await probe_docker()]
         case "local":
             findings = [await probe_local()]
@@ -61,6 +60,10 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
     if not chosen.works:
         reasons = "; ".join(f"{finding.subject}: {finding.words}" for finding in findings)
         raise SandboxUnavailable(f"no sandbox works here: {reasons}", where=kind, hint=chosen.hint or HINT)
+    if kind == "portable":
+        portable = DockerSandbox(workers, log)
+        log(f"sandbox {portable.describe()} (asked for)")
+        return portable
     if chosen.subject == "docker":
         return await _choose_docker(workers, log)
     sandbox = LocalSandbox(workers)
@@ -70,13 +73,14 @@ async def choose(kind: Kind = "auto", workers: int = 2, log: Callable[[str], Non
 
 
 async def _choose_docker(workers: int, log: Callable[[str], None]) -> Sandbox:
-    fast = await probe_fast()
-    if fast.works or fast.words == NOTHING_TO_TRY:
-        sandbox: DockerSandbox = FastDockerSandbox(workers, log)
-        log(f"sandbox {sandbox.describe()}")
-    else:
-        sandbox = DockerSandbox(workers)
-        log(f"sandbox {sandbox.describe()} ({fast.subject}: {fast.words})")
+    fast = FastDockerSandbox(workers, log)
+    finding = await _try_fast(fast)
+    if finding.works or finding.words == NOTHING_TO_TRY:
+        log(f"sandbox {fast.describe()}")
+        return fast
+    await fast.close()
+    sandbox = DockerSandbox(workers, log)
+    log(f"sandbox {sandbox.describe()} ({finding.subject}: {finding.words})")
     return sandbox
 
 
@@ -98,15 +102,21 @@ async def probe_fast() -> Finding:
     """Whether the engine and the kernel let long-lived containers run a script in namespaces; one is run."""
     sandbox = FastDockerSandbox(1)
     try:
+        return await _try_fast(sandbox)
+    finally:
+        await sandbox.close()
+
+
+async def _try_fast(sandbox: FastDockerSandbox) -> Finding:
+    try:
         await sandbox.try_out()
     except Untried as error:
         return Finding("docker fast path", works=False, words=error.message, hint=HINT)
     except (SandboxError, EnvironmentBuildError) as error:
         words = f"{error.message}; executions get a container each, which is slower and just as closed"
         return Finding("docker fast path", works=False, words=words)
-    finally:
-        await sandbox.close()
-    return Finding("docker fast path", works=True, words=sandbox.describe().partition(": ")[2])
+    words = f"{sandbox.describe().partition(': ')[2]}; a container an execution instead: --sandbox portable"
+    return Finding("docker fast path", works=True, words=words)
 
 
 async def probe_local() -> Finding:
@@ -130,9 +140,8 @@ async def _on_a_thread(ask: Callable[[], Finding]) -> Finding:
 
 
 def _engine() -> Finding:
-    host = os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("http+unix", "unix")
-    if refusal := _refusal(host):
-        return Finding("docker", works=False, words=f"no engine answers at {host}: {refusal}", hint=HINT)
+    if reason := refusal():
+        return Finding("docker", works=False, words=f"no engine answers at {address()}: {reason}", hint=HINT)
     try:
         client = docker.from_env(timeout=ENGINE_SECONDS)
         try:
@@ -145,19 +154,6 @@ def _engine() -> Finding:
     if version.get("Os") not in (None, "linux"):
         return Finding("docker", works=False, words=f"the engine runs {system} containers, not Linux ones")
     return Finding("docker", works=True, words=f"engine {version.get('Version', '?')} on {system} answers")
-
-
-def _refusal(host: str) -> str:
-    """Why the engine's socket cannot be opened; empty if it can, or is not a Unix socket."""
-    if not host.startswith("unix://"):
-        return ""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.settimeout(ENGINE_SECONDS)
-            probe.connect(host.removeprefix("unix://"))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 def _base_image() -> Finding:

@@ -1,4 +1,4 @@
-"""Removes images that nothing needs any more: those that runoff built or pulled, and no others."""
+"""Removes what nothing needs any more: images that runoff built or pulled and no others, and local environments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An image that stays, and why."""
+    """An image or environment that stays, and why."""
 
     held: Held
     reason: str
@@ -73,12 +73,13 @@ def remove(client: docker.DockerClient, held: Held) -> str:
 
 
 def _reason(held: Held, wanted: Wanted, built_on: Collection[str]) -> str:
-    """Why an image stays; empty if it goes."""
+    """Why it stays; empty if it goes."""
     names = set(map(familiar, held.names))
     reasons = (
         (held.kind == "used", "runoff did not make it"),
         (bool(wanted.project) and held.project != wanted.project, "it is of another project"),
         (held.containers > 0, "a container uses it"),
+        (held.processes > 0, "a process uses it"),
         (held.key in wanted.keys or bool(names.intersection(wanted.names)), "an unfinished run needs it"),
         (held.kind == "pulled" and bool(names.intersection(built_on)), "an environment that stays was built in it"),
         (time.time() - held.used < wanted.idle_seconds, "it was used not long ago"),

@@ -1,4 +1,4 @@
-"""How an environment is built: one shell script for both backends, and the key under which the result is cached."""
+"""How an environment is built: one shell script for all backends, and the key under which the result is cached."""
 
 from __future__ import annotations
 

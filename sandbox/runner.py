@@ -1,11 +1,11 @@
-"""Runs one job inside a sandbox, as its PID 1; all backends run this very file.
+"""Runs one job inside a sandbox, as its PID 1; all backends run this very code.
 
 It must be PID 1 of a PID namespace of its own: the kernel then shields it from the script's signals, every orphan
 becomes its child, and `kill(-1)` reaches whatever the script left behind. It makes itself undumpable, so that a script
 of the same user can neither trace it nor open its descriptors. The result is one line of JSON on its standard output,
 a descriptor that the script never gets. Only the standard library, Python 3.6 or later.
 
-    runner.py JOB.json
+As a program it takes the path of its job (JSON), and removes the folder that it came in.
 """
 
 import contextlib
@@ -16,14 +16,18 @@ import resource
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-Job = Dict[str, Any]
+from sandbox.applying import Fault, Job, apply_patch, complaint
+
 POLL_SECONDS = 0.05
 REAP_SECONDS = 10.0
+STALL_SECONDS = 1.0
+STALLS_SECONDS = 30.0
 CHUNK = 65536
 UNPARSED = 126
 """Exit code given to a bash script that does not parse: bash itself would exit 2, which only a script may say."""
@@ -33,11 +37,9 @@ OOM_KILLS = (("memory/memory.oom_control", "memory.events"), "oom_kill")
 FORKS_REFUSED = (("pids/pids.events", "pids.events"), "max")
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
-GIT_OPTIONS = ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false"]
-
-
-class Fault(Exception):
-    """The sandbox, not the script, is at fault."""
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+TOLD = {signal.SIGUSR1: "disk", signal.SIGUSR2: "inodes"}
+"""What the portable backend, which sees more of the disk than this process, tells by a signal."""
 
 
 class Output:
@@ -81,31 +83,39 @@ class Watch:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.deadline = time.monotonic() + job["seconds"]
-        self.disk_signal = False
+        self.looked, self.spare = time.monotonic(), STALLS_SECONDS
+        self.deadline = self.looked + job["seconds"]
+        self.told = None  # type: Optional[str]
         self.before = (counter(*OOM_KILLS) or 0, counter(*FORKS_REFUSED) or 0)  # a pool's container has seen other jobs
-        signal.signal(signal.SIGUSR1, self._on_disk)
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
 
-    def _on_disk(self, number: int, frame: Any) -> None:
-        self.disk_signal = True
+    def hear(self) -> Optional[str]:
+        """What the backend tells: a signal of the script's has a sender that can be seen from here."""
+        info = signal.sigtimedwait(TOLD, 0)
+        while info:
+            if info.si_code == 0 and info.si_pid == 0:
+                self.told = TOLD[signal.Signals(info.si_signo)]
+            info = signal.sigtimedwait(TOLD, 0)
+        return self.told
 
     def reached(self) -> Optional[str]:
-        if time.monotonic() > self.deadline:
-            return "seconds"
-        return self.exhausted()
+        now = time.monotonic()
+        stalled = min(now - self.looked, self.spare)
+        if stalled > STALL_SECONDS:  # a paused container or a machine that slept: the script stood still too
+            self.deadline, self.spare = self.deadline + stalled, self.spare - stalled
+        self.looked = now
+        return "seconds" if now > self.deadline else self.exhausted()
 
     def exhausted(self) -> Optional[str]:
         """The limit that is reached, time aside. Building an environment is bounded by time alone."""
         if self.job.get("build"):
             return None
-        return self.memory() or self.processes() or self.disk()
+        return self.memory() or self.processes() or self.hear() or self.disk()
 
     def memory(self) -> Optional[str]:
-        if (counter(*OOM_KILLS) or 0) > self.before[0]:
-            return "memory"
-        if self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]:
-            return "memory"
-        return None
+        killed = (counter(*OOM_KILLS) or 0) > self.before[0]
+        over = self.job.get("watch_memory") and resident_mb() > self.job["memory_mb"]
+        return "memory" if killed or over else None
 
     def processes(self) -> Optional[str]:
         refused = counter(*FORKS_REFUSED)
@@ -114,8 +124,6 @@ class Watch:
         return "processes" if refused > self.before[1] else None
 
     def disk(self) -> Optional[str]:
-        if self.disk_signal:
-            return "disk"
         for path in self.job.get("volumes", ()):
             space = os.statvfs(path)
             if space.f_blocks and space.f_bavail == 0:
@@ -172,46 +180,12 @@ def seal() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # for PID 1 the default is to ignore it
 
 
-def apply_patch(diff: str, workdir: str) -> str:
-    """Put the diff on the tree; returns why it cannot be, or an empty string."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-    environment.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
-    if os.path.isdir(os.path.join(workdir, ".git")):
-        # Named outright, so that git asks no questions about the owner of the directory.
-        environment.update(GIT_DIR=os.path.join(workdir, ".git"), GIT_WORK_TREE=workdir)
-    git = ["git"] + GIT_OPTIONS + ["apply", "--whitespace=nowarn"]
-    loose = ["patch", "-p1", "--unified", "--batch", "--forward", "--fuzz=5", "--no-backup-if-mismatch", "-r", "-"]
-    reasons = []
-    for commands in ([git + ["-"]], [git + ["--ignore-whitespace", "-"]], [loose + ["--dry-run"], loose]):
-        if shutil.which(commands[0][0], path=environment["PATH"]) is None:
-            continue
-        for command in commands:
-            reason = complaint(command, diff, cwd=workdir, env=environment)
-            if reason:
-                break
-        else:
-            return ""
-        reasons.append(reason)
-    if not reasons:
-        raise Fault("neither git nor patch is installed in the environment")
-    return reasons[0]
-
-
-def complaint(command: List[str], data: str, **settings: Any) -> str:
-    """What a command says if it fails; an empty string if it does not."""
-    text = data.encode("utf-8", "surrogateescape")
-    done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, **settings)
-    said = done.stdout.decode("utf-8", "replace").strip()[:2000]
-    return "" if done.returncode == 0 else said or "%s failed" % command[0]
-
-
 def write_script(script: Dict[str, str]) -> str:
     """Put the script outside the tree, read-only and alone in its directory; returns its path."""
     directory = script["directory"]
     os.makedirs(directory, mode=0o755, exist_ok=True)
     path = os.path.join(directory, "script." + {"python": "py", "bash": "sh"}[script["language"]])
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-    with os.fdopen(handle, "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
         file.write(script["text"].encode("utf-8", "surrogateescape"))
     os.chmod(directory, 0o555)
     return path
@@ -232,6 +206,8 @@ def bound(job: Job) -> Callable[[], None]:
 
     def apply() -> None:
         os.umask(0o022)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+        refuse_calls(job.get("filters", {}).get(os.uname().machine, ""))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if job.get("file_mb"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_mb"] << 20,) * 2)
@@ -243,6 +219,15 @@ def bound(job: Job) -> Callable[[], None]:
             file.write("1000")  # when memory runs out the script goes, not the runner
 
     return apply
+
+
+def refuse_calls(program: str) -> None:
+    """Put the filter on this process, where none is on it yet and the kernel takes it: an emulated one may not."""
+    code = bytes.fromhex(program)
+    if code:
+        held = ctypes.create_string_buffer(code, len(code))
+        whole = ctypes.create_string_buffer(struct.pack("@HxxxxxxP", len(code) // 8, ctypes.addressof(held)), 16)
+        ctypes.CDLL(None).prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, whole, 0, 0)
 
 
 def reap(child: int) -> Optional[int]:
@@ -339,16 +324,24 @@ def start(command: List[str], job: Job, writer: int) -> "subprocess.Popen[bytes]
     )
 
 
+def put_patch(job: Job) -> Optional[Dict[str, Any]]:
+    """The result of a job whose patch cannot be put on the tree; None once it is there."""
+    before = counter(*OOM_KILLS) or 0
+    reason = apply_patch(job)
+    if reason and (counter(*OOM_KILLS) or 0) > before:
+        return dict(NOTHING, exit_code=-int(signal.SIGKILL), limit="memory")
+    return dict(NOTHING, apply_error=reason) if reason else None
+
+
 def run(job: Job) -> Dict[str, Any]:
     """The job's result, as a dict."""
     os.makedirs(job["environment"]["HOME"], exist_ok=True)
-    if job["patch"]:
-        reason = apply_patch(job["patch"], job["workdir"])
-        if reason:
-            return dict(NOTHING, apply_error=reason)
+    ending = put_patch(job) if job["patch"] else None
+    if ending:
+        return ending
     output = Output(job["output_chars"])
     command = command_for(job["script"], job["environment"])
-    unparsed = complaint(command[:1] + ["-n", command[1]], "") if job["script"]["language"] == "bash" else ""
+    unparsed = complaint(command[:1] + ["-n", command[1]], "", 60.0) if job["script"]["language"] == "bash" else ""
     if unparsed:
         return dict(NOTHING, exit_code=UNPARSED, output=unparsed)
     reader, writer = os.pipe()
@@ -371,12 +364,10 @@ def run(job: Job) -> Dict[str, Any]:
 
 
 def read_job(path: str) -> Job:
-    """The job; its file and this one go, so that neither becomes part of an image."""
+    """The job; its folder goes, with what is being run here, so that it becomes no part of an image."""
     with open(path) as file:
         job: Job = json.load(file)
-    for name in (path, os.path.abspath(__file__)):
-        with contextlib.suppress(OSError):  # the local backend's root is read-only and temporary anyway
-            os.unlink(name)
+    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
     return job
 
 
@@ -393,7 +384,3 @@ def main() -> None:
         result = {"fault": "%s: %s" % (type(error).__name__, error)}
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

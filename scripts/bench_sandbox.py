@@ -27,6 +27,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_cells import DJANGO, SETUP, Cell, git, make_cells, make_tree
-from bench_ways import LIMITS, Bare, Reference, Way, in_sandbox
+from bench_ways import LIMITS, Bare, Blocking, Reference, Way, in_sandbox
 
 from sandbox.api import Environment, EnvironmentSpec, Script
 from sandbox.docker_fast import FastDockerSandbox
@@ -91,7 +92,8 @@ async def prepare(options: argparse.Namespace, tree: Path, place: Path, stack: A
     local = LocalSandbox(workers)
     stack.push_async_callback(local.close)
     built = await local.build(spec)
-    ways: dict[str, Way] = {"bare": Bare(tree, place, f"{built.location}/venv/bin/python", workers)}
+    blocking: list[Blocking] = [Bare(tree, place, f"{built.location}/venv/bin/python", workers)]
+    ways: dict[str, Way] = {"bare": blocking[0]}
     image: Environment | None = None
     for name in names:
         if name in SANDBOXES:
@@ -104,7 +106,10 @@ async def prepare(options: argparse.Namespace, tree: Path, place: Path, stack: A
     for name in STOP_SECONDS.keys() & set(names):
         if image is None:
             raise SystemExit("a and a0 run in the image of a Docker backend: add fast or portable to --ways")
-        ways[name] = Reference(image, STOP_SECONDS[name], workers)
+        blocking.append(Reference(image, STOP_SECONDS[name], workers))
+        ways[name] = blocking[-1]
+    for way in blocking:
+        stack.push_async_callback(way.close)
     return {name: ways[name] for name in names}
 
 
@@ -172,9 +177,11 @@ def figures(taken: dict[str, Taken]) -> dict[str, float | None]:
     return found
 
 
-async def bench(options: argparse.Namespace, place: Path) -> dict[str, Taken]:
+async def bench(options: argparse.Namespace, place: Path, tree: Path) -> dict[str, Taken]:
     """Prepare and measure."""
-    tree = make_tree(place)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         ways = await prepare(options, tree, place, stack)
         return await take_turns(options, ways, tree)
@@ -199,8 +206,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, report, and fail if one of ours got a verdict wrong."""
     options = arguments()
-    with tempfile.TemporaryDirectory(prefix="runoff-bench-") as place:
-        taken = asyncio.run(bench(options, Path(place)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="runoff-bench-") as place:
+            taken = asyncio.run(bench(options, Path(place), make_tree(Path(place))))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit("bench_sandbox: interrupted")
     found = figures(taken)
     print_table(taken)
     print_aims(taken, found["overhead_ms"])

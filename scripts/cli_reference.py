@@ -11,13 +11,14 @@ from typing import Any
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """# Command line
 
-Made by `scripts/cli_reference.py` from the commands' help. Each option of `runoff solve` and `runoff batch` can also be set by a variable
-(`RUNOFF_SAMPLES=3`) or a line of `runoff.toml` (`samples = 3`) in the folder where it is called; options win over
-variables, variables over the file, the file over the default, which stands in brackets. `runoff solve --show-settings`
-prints every value with its source.
+Made by `scripts/cli_reference.py` from the commands' help. Each option of `runoff solve` and `runoff batch` can also be
+set by a variable (`RUNOFF_SAMPLES=3`) or a line of `runoff.toml` (`samples = 3`) in the folder where it is called; options
+win over variables, variables over the file, the file over the default, which stands in brackets. `runoff solve
+--show-settings` prints every value with its source.
 
 Exit codes: 0 done, 1 finished without a patch, 2 bad input or settings (nothing was spent), 3 budget reached, 4
-infrastructure failed, 130 interrupted (after these three: `runoff resume`). Errors go to standard error in three lines: what, where, the next command.
+infrastructure failed, 130 interrupted (after these three: `runoff resume`). Errors go to standard error in three lines:
+what, where, the next command.
 """
 
 

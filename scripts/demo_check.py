@@ -65,7 +65,7 @@ def main() -> int:
     parser.add_argument("--repo", type=Path, required=True)
     parser.add_argument("--setup", required=True)
     parser.add_argument("--test-command", required=True)
-    parser.add_argument("--sandbox", choices=("auto", "docker", "local"), default="auto")
+    parser.add_argument("--sandbox", choices=("auto", "docker", "portable", "local"), default="auto")
     parser.add_argument("--patch", type=Path, required=True)
     options = parser.parse_args()
     spec = EnvironmentSpec(Repo(options.repo).head.commit.hexsha, options.repo, setup=options.setup)

@@ -23,7 +23,15 @@ from sandbox.docker_sandbox import DockerSandbox
 from sandbox.jobs import VENV
 
 SHIM = f'conda() {{ if [ "${{1:-}}" = activate ]; then export PATH="{VENV}/bin:$PATH" CONDA_DEFAULT_ENV="${{2:-}}"; fi; }}\n'
-DOCKERFILE = 'FROM {built}\nCOPY activate /opt/miniconda3/bin/activate\nENTRYPOINT []\nCMD ["/bin/bash"]\n'
+KILL = '#!/bin/bash\nkill "$@"\n'
+"""The harness ends tests that take too long by this program, which slim images do not have."""
+DOCKERFILE = """FROM {built}
+COPY activate /opt/miniconda3/bin/activate
+COPY kill /usr/local/bin/kill
+RUN mkdir -p /opt/miniconda3/envs && ln -s {venv} /opt/miniconda3/envs/testbed
+ENTRYPOINT []
+CMD ["/bin/bash"]
+"""
 
 
 def image_for(client: Any, built: str, name: str) -> None:
@@ -37,7 +45,7 @@ def context(built: str) -> io.BytesIO:
     """What the image is built from, as an archive."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for path, text in (("Dockerfile", DOCKERFILE.format(built=built)), ("activate", SHIM)):
+        for path, text in (("Dockerfile", DOCKERFILE.format(built=built, venv=VENV)), ("activate", SHIM), ("kill", KILL)):
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(text), 0o755
             archive.addfile(entry, io.BytesIO(text.encode()))

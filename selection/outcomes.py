@@ -10,6 +10,8 @@ def outcome(execution: Execution) -> str:
     match execution:
         case Execution(apply_error=error) if error:
             ending = f"never starts, the patch does not apply ({line_of(error)})"
+        case Execution(limit=limit, allowed=float() | int()) if limit != "output":
+            ending = f"reaches its limit of {execution.limit_words}"
         case Execution(timed_out=True):
             ending = "times out"
         case Execution(oom=True):

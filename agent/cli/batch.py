@@ -18,6 +18,7 @@ from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
 from agent.cli.progress import BatchProgress
 from agent.cli.settings import BatchSettings, options_of, resolve
 from agent.cli.solve import print_settings
+from sandbox.errors import BudgetReached, RunoffError
 
 EXAMPLE = (
     "Example: runoff batch --dataset SWE-bench/SWE-bench_Verified --instances 0:50 --model anthropic:claude-sonnet-4-5"
@@ -96,7 +97,8 @@ def deliver_batch(session: BatchSession, outcome: Outcome, errors: Console, *, a
     if stopped := outcome.stopped:
         for label, text in (("stopped", f"{stopped.cause}: {stopped.reason}"), ("where", stopped.where)):
             errors.print(f"{label}: {text}", markup=False, highlight=False, soft_wrap=True)
-    if outcome.exit_code in (3, 4):
-        more = " --budget MORE" if stopped and outcome.exit_code == 3 else ""  # noqa: PLR2004  the codes of cli.md
+    if outcome.exit_code in (BudgetReached.exit_code, RunoffError.exit_code):
+        limit = " --budget MORE" if stopped else " --budget-per-issue MORE"
+        more = limit if outcome.exit_code == BudgetReached.exit_code else ""
         errors.print(f"next: runoff resume {run.name}{more}", markup=False, highlight=False, soft_wrap=True)
     return outcome.exit_code

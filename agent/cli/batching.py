@@ -5,9 +5,9 @@ What is the run's and what an instance's is opened by the same code as for `runo
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,16 +24,15 @@ from agent.cli.open_run import OpenRun, manifest_of, named
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
-from agent.cli.split_estimate import estimate_split, note_costs
+from agent.cli.split_estimate import estimate_split, note_costs, noted_costs
 from agent.endings import RECORD, Cause, Ending, failed
+from agent.llm.totals import Totals
 from agent.pipeline import Result
 from agent.progress import Event, note
 from agent.redaction import of_process
 from agent.scheduler import Breaker, Carry, Job, LocalScheduler
-from agent.store import InstanceStore, Run
+from agent.store import InstanceStore, Run, read_json
 from sandbox.errors import BudgetReached, InputError, RunoffError, StoreError
-
-logger = logging.getLogger(__name__)
 
 ROW = ("id", "repo", "base_commit", "statement")
 """What of instance.json is the data set's, and has to be the same when a run is started again."""
@@ -84,6 +83,7 @@ class BatchSession(Session):
 
     verb = "batch"
     settings: BatchSettings
+    _noted: Totals | None = None
 
     async def batch(self, settings: BatchSettings) -> Outcome:
         """Start a run, or go on with the one of that name if settings and instances are the same."""
@@ -105,6 +105,12 @@ class BatchSession(Session):
         manifest = {**manifest_of(settings, specs, prices), "order": order, "left_out": split.left_out()}
         rows = {instance.id: row_json(instance) for instance in split.instances}
         self._hold(self.run, manifest, rows, ROW)
+        if (self.run.path / "manifest.json").exists() and self.run.order() != order:
+            raise InputError(
+                "the run exists with other instances, or in another order",
+                where=str(self.run.path),
+                hint=f"runoff resume {self.run.name}, or choose another --run",
+            )
         named_models = named(settings, specs)
         told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
         self._watch(note(told.in_a_line(settings.budget)))
@@ -122,38 +128,34 @@ class BatchSession(Session):
         settings, wanted = self._changed(run, changes, BatchSettings)
         self.run, self.settings = run, settings
         specs = specs_of(settings, os.environ, self._watch)
+        signed = system_name(specs.main)
         if not self._waiting(retry, raised="budget_per_issue" in wanted) and not wanted and not settle:
-            run.finish(system_name(specs.main))
+            run.finish(signed)
+            self._noted = noted_costs(run)
             self._watch(note("nothing is left to do; this is what the run came to"))
-            return self.outcome(None)
+            return self.outcome(read_json(run.path / "unresolved.json"))
         self._take_up(run, settings, wanted, settle)
         for identifier in self._to_put_aside(retry):
             _put_aside(run.instance(identifier))
         waiting = self._waiting(retry, raised="budget_per_issue" in wanted)
         if not waiting:
-            run.write_predictions(system_name(specs.main))
-            return self.outcome(None)
+            return self.outcome(run.write_predictions(signed))
         return await self._carry(await self._open(specs, prices_of(specs, settings)), waiting)
 
-    def outcome(self, stopped: Ending | None) -> Outcome:
-        """What the run has come to so far, from its instances' folders."""
-        causes: Counter[str] = Counter()
-        patches = parked = 0
-        order = self.run.order()
-        for identifier in order:
-            line, why = self.run.instance(identifier).outcome("")
-            patches += line is not None
-            if line is None:
-                causes[why["cause"]] += 1
-                held = (
-                    self.run.instance(identifier).read(RECORD)
-                    if why["cause"] in (Cause.SANDBOX, Cause.INFRASTRUCTURE)
-                    else None
-                )
-                parked += bool(held and held["waits"])
-        left_out = len(self.run.manifest().get("left_out", []))
+    def outcome(self, missing: Mapping[str, Mapping[str, str]], stopped: Ending | None = None) -> Outcome:
+        """What the run has come to so far. `missing`: what unresolved.json holds."""
+        manifest = self.run.manifest()
+        order: Sequence[str] = manifest["order"]
+        why = {name: missing[name]["cause"] for name in order if name in missing}
+        faults = [name for name, cause in why.items() if cause in (Cause.SANDBOX, Cause.INFRASTRUCTURE)]
+        parked = sum(self.run.instance(name).read(RECORD, "waits")["waits"] for name in faults)
         asked = "selection" in self.settings.stages
-        return Outcome(len(order), patches, dict(causes), left_out, stopped, parked, asked)
+        left_out = len(manifest["left_out"])
+        return Outcome(len(order), len(order) - len(why), Counter(why.values()), left_out, stopped, parked, asked)
+
+    def spent(self) -> Totals:
+        """See `Session.spent`. Of a run that is finished, and has many calls, what it noted down at its end."""
+        return super().spent() if self._noted is None else self._noted
 
     @property
     def _about(self) -> str:
@@ -187,8 +189,7 @@ class BatchSession(Session):
         finally:
             with suppress(StoreError):  # the instances' folders hold all that is in these files
                 board.write()
-        self.run.write_predictions(system_name(opened.models.specs.main))
-        outcome = self.outcome(stopped)
+        outcome = self.outcome(self.run.write_predictions(system_name(opened.models.specs.main)), stopped)
         note_costs(self.run, opened.ledger.by_stage(), outcome.ended)
         return outcome
 
@@ -255,20 +256,23 @@ def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> E
     """The ending of an instance that failed, written into its folder if that can be written to."""
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
-    else:
-        logger.error("%s: a fault of runoff", instance, exc_info=error)
     ending = failed(instance, error)
-    ending = replace(ending, hint=ending.hint.replace("runoff resume RUN", f"runoff resume {run}"))
+    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {run}")
+    ending = replace(ending, reason=of_process().error(ending.reason), hint=hint)
+    record = ending.record()
+    if not isinstance(error, RunoffError):
+        record["error"] = of_process().error("".join(traceback.format_exception(error)))
     with suppress(StoreError):
-        store.write(RECORD, ending.record())
+        store.write(RECORD, record)
     return ending
 
 
 def _waits(store: InstanceStore, retry: str, *, raised: bool) -> bool:
     """Whether an instance is to be taken up."""
-    if Result.read(store) is not None:
-        return _is_wanted(store, retry)
-    held = store.read(RECORD, "cause")
+    result = Result.read(store)
+    if result is not None:
+        return bool(result.cause) and retry in ("all", result.cause)
+    held = store.read(RECORD, "cause", "waits")
     return held is None or held["waits"] or retry in ("all", held["cause"]) or (raised and held["cause"] == Cause.BUDGET)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.cli.inputs import Inputs, words
+from agent.cli.limits import bounded_by, limits_of
 from agent.cli.settings import SolveSettings
 from agent.environments.proposal import Found, PythonRange, Recorded, shown
 from sandbox import interpreters
-from sandbox.api import Environment, EnvironmentSpec, Limits, Sandbox
+from sandbox.api import Environment, EnvironmentSpec, Sandbox
 from sandbox.errors import EnvironmentBuildError, InputError
 from sandbox.health import Baseline, check_baseline
 from sandbox.images import BASE_PYTHON
@@ -67,8 +68,8 @@ class _Trial:
         self._inputs = inputs
         self._tell = tell
         self._test = inputs.test
-        self._limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
-        seconds = min(FOUND_TEST_SECONDS, settings.script_seconds) if self._test.evidence else settings.script_seconds
+        self._limits = limits_of(bounded_by(settings, inputs.instance.environment))
+        seconds = min(FOUND_TEST_SECONDS, self._limits.seconds) if self._test.evidence else self._limits.seconds
         self._test_limits = replace(self._limits, seconds=seconds)
 
     async def first_that_works(self, spec: EnvironmentSpec, candidates: tuple[Found, ...]) -> Settled:

@@ -6,25 +6,24 @@ import os
 import re
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
+from agent.cli import evaluate_options as options
 from agent.cli import interrupts
 from agent.cli.evaluate_local import LocalJudges, LocalOptions, local_bases
 from agent.cli.evaluate_official import OfficialOptions, judge_officially
 from agent.cli.evaluate_print import conclude
 from agent.cli.json_events import JsonEvents, emit_error
 from agent.cli.progress import Progress
-from agent.cli.settings import SolveSettings, resolve
+from agent.cli.settings import NONE, SolveSettings, resolve
 from agent.instances import Instances, load
 from agent.progress import Watch, note
 from agent.store import Run
-from sandbox.api import Limits
 from sandbox.errors import InputError
 from sandbox.probe import choose
 from sandbox.threads import DaemonThreads
@@ -56,63 +55,33 @@ class Asked:
 
 
 def command(
-    sources: Annotated[list[str], typer.Argument(metavar="RUN|PREDICTIONS...", help="Runs, or files of predictions.")],
+    sources: options.Sources,
     *,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", help="Hub id or file with the labels; of a run, the one that it was made from."),
-    ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Split of a Hub data set. [test]")] = None,
-    instances: Annotated[
-        str | None, typer.Option("--instances", help="Only these: ids or patterns with commas between, or a file of ids.")
-    ] = None,
-    local: Annotated[
-        bool,
-        typer.Option("--local", help="Evaluate in runoff's own sandbox, for want of the official images. Not official."),
-    ] = False,
-    candidates: Annotated[
-        bool, typer.Option("--candidates", help="Of a run: what every sample ended with too, for coverage and pass@1.")
-    ] = False,
-    install_specs: Annotated[
-        str | None, typer.Option("--install-specs", help="With --local: JSON file of environments, in place of images.")
-    ] = None,
-    repos: Annotated[
-        Path | None, typer.Option("--repos", help="With --local: folder of clones named owner__name. [from their hosts]")
-    ] = None,
-    sandbox: Annotated[str | None, typer.Option("--sandbox", help="With --local: auto, docker or local. [auto]")] = None,
-    test_command: Annotated[
-        str | None, typer.Option("--test-command", help="With --local: runs the tests; the test files are appended.")
-    ] = None,
-    network: Annotated[bool, typer.Option("--network", help="With --local: tests may reach the network.")] = False,
-    memory_mb: Annotated[
-        int, typer.Option("--memory-mb", min=64, help="With --local: mebibytes that one test run may use.")
-    ] = LIMITS.memory_mb,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Seconds that the tests of one patch may take.")
-    ] = LIMITS.seconds,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Test runs at once. [2]")] = None,
-    run_id: Annotated[
-        str, typer.Option("--run-id", help="How run ids of the harness begin; a digest of the patches follows.")
-    ] = "runoff",
-    namespace: Annotated[
-        str, typer.Option("--namespace", help="Of the images, for swebench 4.1; 'none' builds them here.")
-    ] = "swebench",
-    harness_python: Annotated[
-        str, typer.Option("--harness-python", help="The Python that has swebench 4.1 or 5; runoff's own if not given.")
-    ] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Folder of the results. [the run, or runs/evaluate-NAME]")
-    ] = None,
-    runs: Annotated[Path, typer.Option("--runs", envvar="RUNOFF_RUNS", help="Folder that runs land in.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
+    dataset: options.Dataset = None,
+    split: options.Split = None,
+    instances: options.Instances = None,
+    local: options.Local = False,
+    candidates: options.Candidates = False,
+    install_specs: options.InstallSpecs = None,
+    repos: options.Repos = None,
+    sandbox: options.Sandbox = None,
+    test_command: options.TestCommand = None,
+    network: options.Network = False,
+    memory_mb: options.MemoryMb = LIMITS.memory_mb,
+    timeout: options.Timeout = LIMITS.seconds,
+    workers: options.Workers = None,
+    run_id: options.RunId = "runoff",
+    namespace: options.Namespace = "swebench",
+    harness_python: options.HarnessPython = "",
+    output: options.Output = None,
+    runs: options.Runs = Path("runs"),
+    as_json: options.AsJson = False,
 ) -> None:
     """Judge patches by the tests of their fixes: the official harness by its own command, or --local."""
     errors = Console(stderr=True)
     names = {"dataset": dataset, "split": split, "install_specs": install_specs, "sandbox": sandbox}
     flags = {**names, "test_command": test_command, "workers": workers, "runs": str(runs)}
-    limits = Limits(timeout, memory_mb, LIMITS.processes, LIMITS.disk_mb, LIMITS.output_chars)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", run_id):
-        run_id = "runoff"
+    limits = replace(LIMITS, seconds=timeout, memory_mb=memory_mb)
     asked = Asked(
         sources,
         instances,
@@ -134,10 +103,18 @@ def command(
     sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
 
 
+RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,60}")
+"""It names folders and containers."""
+
+
 async def _evaluate(
     asked: Asked, flags: dict[str, Any], watch: Watch, interrupt: interrupts.Interrupt
 ) -> tuple[Summary, list[Submission]]:
-    settings = _settings(asked.sources, flags)
+    if not RUN_ID.fullmatch(asked.of_official.run_id):
+        raise InputError("a run id is letters, digits, '.', '_' and '-'", where="--run-id", hint="--run-id mine")
+    settings, recorded = _settings(asked.sources, flags)
+    if asked.of_local.repos is None and recorded.get("repos"):
+        asked = replace(asked, of_local=replace(asked.of_local, repos=Path(recorded["repos"])))
     harness = await find_harness(asked.harness_python)
     threads = DaemonThreads(1, "runoff-rows")
     try:
@@ -212,16 +189,18 @@ class _Judging:
         return summary
 
 
-def _settings(sources: list[str], flags: dict[str, Any]) -> SolveSettings:
-    """Flags, variables and runoff.toml; below them what the first run among the sources was made with."""
+def _settings(sources: list[str], flags: dict[str, Any]) -> tuple[SolveSettings, dict[str, Any]]:
+    """Flags, variables and runoff.toml, below them what the first run among the sources was made with; and the latter."""
     resolved = resolve(flags, os.environ, Path.cwd())
     run = next((found for source in sources if (found := _run(source, Path(resolved.settings.runs)))), None)
-    recorded = {name: value for name, value in (run.settings() if run else {}).items() if name in RECORDED}
-    taken = {name: value for name, value in recorded.items() if name not in resolved.sources}
+    recorded = run.settings() if run else {}
+    taken = {name: recorded[name] for name in RECORDED if name in recorded and name not in resolved.sources}
+    if taken.get("test_command") == NONE:  # no health check was wanted; that says nothing of these tests
+        del taken["test_command"]
     settings = resolved.settings.model_copy(update=taken)
     if not settings.dataset:
         raise InputError("no data set is named", where="--dataset", hint="--dataset SWE-bench/SWE-bench_Verified, or a file")
-    return settings
+    return settings, recorded
 
 
 def _run(source: str, runs: Path) -> Run | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 from rich.console import Console
 
 from agent.cli.json_events import emit
-from agent.store import read_json
 from selection.evaluation.record import NAME, Submission, Summary, counts
 from selection.evaluation.verdicts import Outcome
 from selection.statistics import wilson
@@ -20,7 +21,12 @@ def conclude(summary: Summary, submissions: list[Submission], errors: Console, *
     }
     candidates = [judgement for one in submissions for judgement in summary.of_candidates(one)]
     if as_json:
-        emit("result", file=str(place), **read_json(place))
+        emit(
+            "result",
+            file=str(place),
+            note=summary.note,
+            submissions={name: _plain(counts(each)) for name, each in judged.items()},
+        )
     else:
         typer.echo(summary.note)
         for one in submissions:
@@ -33,6 +39,12 @@ def conclude(summary: Summary, submissions: list[Submission], errors: Console, *
             f"not judged, as the infrastructure failed: {len(faults)}; the same command tries them again", style="yellow"
         )
     return 4 if faults else 0
+
+
+def _plain(outcomes: dict[str, int]) -> dict[str, Any]:
+    judged = sum(count for outcome, count in outcomes.items() if Outcome(outcome).judged)
+    resolved = outcomes.get(Outcome.RESOLVED, 0)
+    return {"outcomes": outcomes, "resolved": resolved, "judged": judged, "interval": wilson(resolved, judged)}
 
 
 def in_words(outcomes: dict[str, int]) -> str:

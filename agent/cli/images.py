@@ -110,7 +110,7 @@ def ls(
     project: Annotated[str, typer.Option("--project", help="Only environments of this project.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the images that runoff built, pulled or builds on, and the runs that still need them."""
+    """List images that runoff built, pulled or builds on, environments of the local sandbox, and runs that need them."""
     leave(lambda _: images_room.ls(runs, project, as_json=as_json), Console(stderr=True), as_json=as_json)
 
 
@@ -131,7 +131,7 @@ def prune(
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Remove images of runoff that no unfinished run needs, and what killed runs and builds left behind."""
+    """Remove images and local environments that no unfinished run needs, and what killed runs and builds left."""
     errors = Console(stderr=True)
     asked = images_room.Asked(older_than, everything, containers, project, dry)
     leave(lambda _: images_room.prune(runs, asked, as_json=as_json), errors, as_json=as_json)

@@ -14,6 +14,7 @@ from agent.cli.environment import health, prepare
 from agent.cli.inputs import Inputs, inputs_of, open_inputs
 from agent.cli.interrupts import Interrupt
 from agent.cli.json_events import JsonEvents
+from agent.cli.limits import bounded_by, limits_of
 from agent.cli.progress import Progress
 from agent.cli.refusals import refuse_secrets
 from agent.cli.settings import AUTO, SolveSettings
@@ -21,7 +22,6 @@ from agent.cli.side_by_side import Piece, conclude, side_by_side
 from agent.instances import Instance, load
 from agent.progress import Event, Watch, note
 from sandbox import images, pulling
-from sandbox.api import Limits
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.engine import Engine
 from sandbox.errors import InputError, SandboxUnavailable
@@ -143,7 +143,6 @@ class _Builder:
         self._sandbox = sandbox
         self._settings = settings
         self._opening = asyncio.Lock()  # instances of one project share a clone
-        self._limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
 
     def of_instance(self, instance: Instance) -> Callable[[Tell], Any]:
         """The work on an instance of a data set."""
@@ -162,8 +161,9 @@ class _Builder:
         if instance.environment is None:
             raise InputError("the instance names no environment", where=instance.id, hint="name one with --image or --setup")
         environment = await self._sandbox.build(replace(instance.environment, about=instance.about), tell)
+        limits = limits_of(bounded_by(settings, instance.environment))
         baseline = await check_baseline(
-            self._sandbox, environment, base_commit=instance.base_commit, test_command="", limits=self._limits
+            self._sandbox, environment, base_commit=instance.base_commit, test_command="", limits=limits
         )
         return f"{_tag(environment.key)}, {health(baseline)}"
 

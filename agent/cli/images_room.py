@@ -1,12 +1,16 @@
-"""`runoff images ls` and `prune`: what images take up, who needs them, and removing what nobody does."""
+"""`runoff images ls` and `prune`: what images and local environments take up, who needs them, and removing the rest.
+
+Without an engine only the environments of the local sandbox are looked at.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,12 @@ import typer
 
 from agent.cli.images_make import require_engine
 from agent.needs import Need, needs
-from sandbox import inventory, leftovers, pruning
+from sandbox import inventory, leftovers, local_cache, local_inventory, pruning
+from sandbox.api import EnvironmentSpec
 from sandbox.errors import InputError
 from sandbox.inventory import Held, iso
 from sandbox.leftovers import Leftover
+from sandbox.probe import probe_docker
 from sandbox.pulling import familiar
 from sandbox.threads import DaemonThreads
 
@@ -51,8 +57,8 @@ class Pruned:
 
 async def ls(runs: Path, project: str, *, as_json: bool) -> int:
     """Print the list."""
-    await require_engine()
-    held, needed = await DaemonThreads(1, "images").submit(lambda: _look(runs))
+    answers = await _engine_answers()
+    held, needed = await DaemonThreads(1, "images").submit(lambda: _look(runs, answers=answers))
     held = [each for each in held if not project or each.project == project]
     if as_json:
         typer.echo(json.dumps([_to_json(each, needed.get(each.id, [])) for each in held], indent=1))
@@ -63,10 +69,12 @@ async def ls(runs: Path, project: str, *, as_json: bool) -> int:
 
 
 async def prune(runs: Path, asked: Asked, *, as_json: bool) -> int:
-    """Remove, and say what. The exit code: 4 if the engine refused something."""
+    """Remove, and say what. The exit code: 4 if something could not be removed."""
     idle = seconds_of(asked.older_than)
-    await require_engine()
-    pruned = await DaemonThreads(1, "images").submit(lambda: _prune(runs, asked, idle))
+    if asked.containers:
+        await require_engine()
+    answers = asked.containers or await _engine_answers()
+    pruned = await DaemonThreads(1, "images").submit(lambda: _prune(runs, asked, idle, answers=answers))
     if as_json:
         typer.echo(json.dumps(_report(pruned, asked), indent=1))
     else:
@@ -82,61 +90,96 @@ def seconds_of(age: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def _look(runs: Path) -> tuple[list[Held], dict[str, list[Need]]]:
-    """The images, and for each id who needs it."""
-    client = docker.from_env(timeout=120)
+async def _engine_answers() -> bool:
+    finding = await probe_docker()
+    if not finding.works:
+        typer.echo(f"{finding.words}: only environments of the local sandbox are looked at", err=True)
+    return finding.works
+
+
+@contextlib.contextmanager
+def _engine(*, answers: bool) -> Iterator[docker.DockerClient | None]:
+    client = docker.from_env(timeout=120) if answers else None
     try:
-        held = inventory.listed(client)
-        open_needs = [(need, inventory.key_for(client, need.spec)) for need in needs(runs)]
+        yield client
     finally:
-        client.close()
-    return held, {each.id: [need for need, key in open_needs if _is_needed(each, need, key)] for each in held}
+        if client is not None:
+            client.close()
 
 
-def _is_needed(held: Held, need: Need, key: str) -> bool:
+def _look(runs: Path, *, answers: bool) -> tuple[list[Held], dict[str, list[Need]]]:
+    """What there is, and for each id who needs it."""
+    with _engine(answers=answers) as client:
+        held = _listed(client)
+        open_needs = [(need, _keys(client, need.spec)) for need in needs(runs)]
+    return held, {each.id: [need for need, keys in open_needs if _is_needed(each, need, keys)] for each in held}
+
+
+def _listed(client: docker.DockerClient | None) -> list[Held]:
+    return [*(inventory.listed(client) if client else []), *local_inventory.listed()]
+
+
+def _keys(client: docker.DockerClient | None, spec: EnvironmentSpec) -> set[str]:
+    """Of the environments that this may be built as: which sandbox a run will get is known when it goes on."""
+    return {inventory.key_for(client, spec) if client else "", local_inventory.key_for(spec)} - {""}
+
+
+def _is_needed(held: Held, need: Need, keys: set[str]) -> bool:
     if held.key:
-        return held.key == key
+        return held.key in keys
     return bool(need.spec.image) and familiar(need.spec.image) in map(familiar, held.names)
 
 
-def _prune(runs: Path, asked: Asked, idle: float) -> Pruned:
-    client = docker.from_env(timeout=120)
-    try:
-        left = (
-            [*leftovers.find(client), *([] if asked.containers else leftovers.find_folders())] if not asked.project else []
-        )
-        gone = [each for each in left if asked.dry or leftovers.remove(client, each)]
+def _prune(runs: Path, asked: Asked, idle: float, *, answers: bool) -> Pruned:
+    with _engine(answers=answers) as client:
+        gone = [each for each in _left(client, asked) if asked.dry or _gone(client, each)]
         freed = sum(each.size for each in gone)
         if asked.containers:
             return Pruned([], [], gone, freed)
         wanted = _wanted(client, needs(runs), asked, 0.0 if asked.everything else idle)
-        going, kept = pruning.plan(inventory.listed(client), wanted)
-        refused = {} if asked.dry else {each.id: pruning.remove(client, each) for each in going}
-    finally:
-        client.close()
+        going, kept = pruning.plan(_listed(client), wanted)
+        refused = {} if asked.dry else {each.id: _remove(client, each) for each in going}
     kept += [pruning.Kept(each, f"refused: {why}") for each in going if (why := refused.get(each.id))]
     removed = [each for each in going if not refused.get(each.id)]
     return Pruned(removed, kept, gone, freed + sum(each.own for each in removed))
 
 
-def _wanted(client: docker.DockerClient, found: Sequence[Need], asked: Asked, idle: float) -> pruning.Wanted:
+def _left(client: docker.DockerClient | None, asked: Asked) -> list[Leftover]:
+    if asked.project:
+        return []
+    folders = [] if asked.containers else [*leftovers.find_folders(), *local_inventory.drafts()]
+    return [*(leftovers.find(client) if client else []), *folders]
+
+
+def _gone(client: docker.DockerClient | None, left: Leftover) -> bool:
+    return leftovers.remove(client, left) if client else leftovers.remove_folder(left)
+
+
+def _remove(client: docker.DockerClient | None, held: Held) -> str:
+    """Why it could not be removed; empty if it could."""
+    return pruning.remove(client, held) if client and held.backend == "docker" else local_cache.discard(Path(held.id))
+
+
+def _wanted(client: docker.DockerClient | None, found: Sequence[Need], asked: Asked, idle: float) -> pruning.Wanted:
     kept = [need for need in found if need.living or not asked.everything]
-    keys = {key for need in kept if (key := inventory.key_for(client, need.spec))}
+    keys = {key for need in kept for key in _keys(client, need.spec)}
     names = {familiar(need.spec.image) for need in kept if need.spec.image}
     return pruning.Wanted(keys, names, idle, asked.project)
 
 
 def _table(held: Sequence[Held], needed: dict[str, list[Need]]) -> list[str]:
-    rows = [("IMAGE", "KIND", "FOR", "SIZE", "ITS OWN", "AGE", "NEEDED BY")]
+    rows = [("NAME", "KIND", "BACKEND", "FOR", "SIZE", "ITS OWN", "AGE", "NEEDED BY")]
     for each in held:
         about = each.instance or each.project or each.made_from or "-"
         who = ", ".join(f"{need.run}" for need in needed.get(each.id, [])) or "-"
         sizes = (f"{each.size / MB:,.0f} MB", f"{each.own / MB:,.0f} MB")
-        rows.append((each.shown, each.kind, about, *sizes, _age(time.time() - each.created), who))
+        rows.append((each.shown, each.kind, each.backend, about, *sizes, _age(time.time() - each.created), who))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     total = sum(each.own for each in held if each.kind != "used") / MB
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, f"{len(held)} images; {total:,.0f} MB belong to one of runoff's alone"]
+    local = sum(each.backend == "local" for each in held)
+    there = f"{len(held) - local} images, {local} local environments"
+    return [*lines, f"{there}; {total:,.0f} MB belong to one of runoff's alone"]
 
 
 def _to_json(each: Held, needed: Sequence[Need]) -> dict[str, Any]:
@@ -154,7 +197,9 @@ def _to_json(each: Held, needed: Sequence[Need]) -> dict[str, Any]:
 def _report(pruned: Pruned, asked: Asked) -> dict[str, Any]:
     return {
         "dry_run": asked.dry,
-        "images": [{"id": each.id, "name": each.shown, "own_bytes": each.own} for each in pruned.images],
+        "images": [
+            {"id": each.id, "name": each.shown, "backend": each.backend, "own_bytes": each.own} for each in pruned.images
+        ],
         "kept": [{"id": each.held.id, "name": each.held.shown, "reason": each.reason} for each in pruned.kept],
         "left": [asdict(each) for each in pruned.left],
         "freed_bytes": pruned.freed,

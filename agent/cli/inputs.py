@@ -79,6 +79,8 @@ class Inputs:
         environment = {**asdict(spec), "repository": str(spec.repository) if spec.repository else None} if spec else None
         if environment:
             del environment["about"]  # made of the instance again where it is built
+            if not environment["limits"]:
+                del environment["limits"]
         found = {"found": self.recorded.to_json()} if self.recorded else {}
         return {**asdict(self.instance), "environment": environment, "source": self.source, **found}
 
@@ -129,7 +131,7 @@ def row_json(instance: Instance) -> dict[str, Any]:
     spec = instance.environment
     environment = {**asdict(spec), "repository": None} if spec else None
     if environment:
-        del environment["about"]
+        del environment["about"], environment["limits"]
     return {**asdict(instance), "environment": environment, "source": "", "row": True}
 
 
@@ -227,7 +229,7 @@ def _with_proposal(inputs: Inputs, proposal: Proposal | None, settings: SolveSet
 def _with_specs(inputs: Inputs, settings: SolveSettings) -> Inputs:
     """What the install specs say in place of what was not given."""
     found = specified(settings.install_specs, inputs.instance, inputs.repository)
-    spec = replace(_spec(inputs.instance, inputs.repository, settings), variables=found.variables)
+    spec = replace(_spec(inputs.instance, inputs.repository, settings), variables=found.variables, limits=found.limits)
     setup = Found(found.setup, found.evidence)
     test = Found(found.test, found.evidence) if settings.test_command == AUTO else _given(settings.test_command)
     return replace(

@@ -1,4 +1,4 @@
-"""runoff as a library: what the commands do, as functions. `from agent import solve, resume`.
+"""runoff as a library: what the commands do, as functions. `from agent import solve, batch, resume`.
 
 The command line adds flags, `RUNOFF_*` variables, `runoff.toml` and what is printed; everything else is here and
 in `agent.cli.compose.Session`, which both use. Vendors' keys are read from the environment here too.
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.cli.batching import BatchSession, Outcome
 from agent.cli.compose import Session
-from agent.cli.settings import SolveSettings, validated
+from agent.cli.settings import BatchSettings, SolveSettings, validated
 from agent.llm.totals import Totals
 from agent.pipeline import Result
 from agent.progress import Event, Watch
@@ -42,6 +43,17 @@ class Solution:
     def reason(self) -> str:
         """Why this patch won, or why there is none."""
         return self.result.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a data set's instances."""
+
+    outcome: Outcome
+    """How many have a patch, and the causes of the others."""
+    run: Path
+    """The run's folder, with `predictions.jsonl` and `unresolved.json`."""
+    spent: Totals
 
 
 def _ignore(event: Event) -> None:
@@ -86,6 +98,38 @@ async def resume_async(
             return Solution(result, session.run.path, session.spent())
 
 
+async def batch_async(settings: BatchSettings | None = None, *, watch: Watch = _ignore, **options: Any) -> Batch:
+    """Resolve the instances of a data set: what `runoff batch` does. Arguments as those of `solve_async`.
+
+    An instance that fails, a budget that is reached and a server that goes away are part of the outcome; raised is what
+    keeps the run from beginning.
+    """
+    if settings is not None and options:
+        raise TypeError("give either settings or their fields")
+    with _without_secrets():
+        async with BatchSession(watch) as session:
+            outcome = await session.batch(settings or validated(options, None, BatchSettings))
+            return Batch(outcome, session.run.path, session.spent())
+
+
+async def resume_batch_async(
+    run: str | Path,
+    *,
+    runs: str | Path = "runs",
+    retry: str = "",
+    settle: Mapping[int, float] | None = None,
+    fork: bool = False,
+    watch: Watch = _ignore,
+    **changes: Any,
+) -> Batch:
+    """Go on with a batch: what `runoff resume` does with one. `retry`: a cause, or `all`; the rest as `resume_async`."""
+    by_hand = {str(number): dollars for number, dollars in (settle or {}).items()}
+    with _without_secrets():
+        async with BatchSession(watch, fork=fork) as session:
+            outcome = await session.resume_batch(str(run), Path(runs), changes, settle=by_hand, retry=retry)
+            return Batch(outcome, session.run.path, session.spent())
+
+
 @contextmanager
 def _without_secrets() -> Iterator[None]:
     """No key of this process leaves in an error's words."""
@@ -104,3 +148,13 @@ def solve(settings: SolveSettings | None = None, *, watch: Watch = _ignore, **op
 def resume(run: str | Path, *, runs: str | Path = "runs", watch: Watch = _ignore, **changes: Any) -> Solution:
     """`resume_async` for callers without an event loop."""
     return asyncio.run(resume_async(run, runs=runs, watch=watch, **changes))
+
+
+def batch(settings: BatchSettings | None = None, *, watch: Watch = _ignore, **options: Any) -> Batch:
+    """`batch_async` for callers without an event loop."""
+    return asyncio.run(batch_async(settings, watch=watch, **options))
+
+
+def resume_batch(run: str | Path, *, runs: str | Path = "runs", watch: Watch = _ignore, **changes: Any) -> Batch:
+    """`resume_batch_async` for callers without an event loop."""
+    return asyncio.run(resume_batch_async(run, runs=runs, watch=watch, **changes))

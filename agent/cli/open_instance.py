@@ -15,13 +15,13 @@ from agent.cli.components import context_settings, selection_settings, trajector
 from agent.cli.environment import health, prepare
 from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs
+from agent.cli.limits import bounded_by, limits_of
 from agent.cli.open_run import OpenRun
 from agent.cli.settings import BatchSettings
 from agent.executor import Executor
 from agent.pipeline import Pipeline, PipelineSettings, Result
 from agent.progress import Event
 from agent.store import InstanceStore
-from sandbox.api import Limits
 from selection.runoff import RunOff
 
 
@@ -60,7 +60,7 @@ class OpenInstance:
             return self.inputs
         settled = await prepare(sandbox, self.inputs, settings, self._tell)
         self._tell(health(settled.baseline))
-        limits = Limits(seconds=settings.script_seconds, memory_mb=settings.memory_mb)
+        limits = limits_of(bounded_by(settings, settled.inputs.instance.environment))
         turn = partial(self._run.turns.slot, self._rank)
         self._executor = Executor(sandbox, settled.environment, limits, self.store.executions, turn)
         self._stack.callback(self._executor.close)
@@ -70,6 +70,7 @@ class OpenInstance:
     async def work(self) -> Result:
         """Carry the instance through its stages. Raises what `Pipeline.run` does."""
         run, settings = self._run, self._run.settings
+        bounded = bounded_by(settings, self.inputs.instance.environment)
         pipeline = Pipeline(
             self.inputs.instance,
             self.inputs.repository,
@@ -77,13 +78,13 @@ class OpenInstance:
             self._executor,
             self.store,
             run.run.parts,
-            RunOff(selection_settings(settings)),
+            RunOff(selection_settings(bounded)),
             PipelineSettings(
                 settings.samples,
                 tuple(settings.stages.split(",")),
                 settings.baseline_repeats,
                 context_settings(settings),
-                trajectory_settings(settings),
+                trajectory_settings(bounded),
                 clean=isinstance(settings, BatchSettings) and settings.clean_predictions,
                 early_stop=settings.early_stop if isinstance(settings, BatchSettings) else 0,
             ),

@@ -81,7 +81,9 @@ class SolveSettings(BaseModel):
         2, ge=1, description="Runs of each script on the unpatched tree; contradictions are flaky."
     )
 
-    sandbox: Literal["auto", "docker", "local"] = Field("auto", description="Where untrusted code runs.")
+    sandbox: Literal["auto", "docker", "portable", "local"] = Field(
+        "auto", description="Where untrusted code runs; portable is Docker with a container for each execution."
+    )
     image: str = Field("", description="Image to build in, or the instance's own.")
     setup: str = Field(
         AUTO, description='Set-up command, such as "pip install -e ."; auto finds one in the files, none runs none.'
@@ -95,7 +97,13 @@ class SolveSettings(BaseModel):
     )
     workers: int = Field(2, ge=1, description="Executions at once.")
     script_seconds: float = Field(120.0, gt=0, description="Seconds that one execution may take.")
-    memory_mb: int = Field(2048, ge=64, description="Mebibytes that one execution may use.")
+    memory_mb: int = Field(2048, ge=64, description="Mebibytes of memory that one execution may use.")
+    processes: int = Field(256, ge=8, description="Processes and threads that one execution may have at once.")
+    disk_mb: int = Field(512, ge=4, description="Mebibytes that one execution may write: tree, /tmp and /dev/shm.")
+    inodes: int | None = Field(
+        None, ge=64, description="Files that one execution may make; 256 for each mebibyte of disk if not given."
+    )
+    output_chars: int = Field(8192, ge=200, description="Characters of its output that are kept of one execution.")
 
     run: str = Field("", description="Name of the run; made of the instance and the time if not given.")
     runs: str = Field("runs", description="Folder that runs land in.")

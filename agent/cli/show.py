@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,10 +16,13 @@ from rich.table import Table
 
 from agent.cli import interrupts
 from agent.cli.export import export
+from agent.cli.limits import bounded_by, in_words, limits_of, reached
+from agent.cli.settings import SolveSettings
 from agent.endings import RECORD
 from agent.jsonl import read_lines
 from agent.llm.ledger import Call, Ledger
 from agent.store import InstanceStore, Run
+from sandbox.api import EnvironmentSpec, Execution
 from sandbox.errors import InputError, RunoffError
 from selection.record import Selection
 from selection.show import print_selection
@@ -79,6 +82,7 @@ def _instance(console: Console, store: InstanceStore) -> None:
             f" {len(context['files'])} packed",
             highlight=False,
         )
+    _executions(console, store, about)
     _trajectories(console, store)
     if result is None and (failure := store.read(RECORD)):
         console.print(f"[yellow]{failure['cause']}[/]: {escape(failure['reason'])}", highlight=False)
@@ -105,6 +109,22 @@ def _summary(console: Console, run: Run) -> None:
     if table.row_count:
         console.print(table)
     console.print(f"one of them: runoff show {escape(run.name)} INSTANCE", highlight=False)
+
+
+def _executions(console: Console, store: InstanceStore, about: dict[str, Any]) -> None:
+    """What an execution may use here, and how often one ended at such a limit."""
+    recorded = Run(store.path.parent).manifest()["settings"]
+    settings = SolveSettings.model_validate(
+        {name: recorded[name] for name in SolveSettings.model_fields if name in recorded}
+    )
+    own = EnvironmentSpec("", limits=(about.get("environment") or {}).get("limits", {}))
+    console.print(f"limits of an execution: {in_words(limits_of(bounded_by(settings, own)))}", highlight=False)
+    if not store.executions.exists():
+        return
+    lines = [line for line in read_lines(store.executions, "a journal") if line["kind"] == "run"]
+    executions = [Execution(**line["result"]["execution"]) for line in lines]
+    ended = reached(executions)
+    console.print(f"executions: {len(executions)}" + (f", ended by a limit: {ended}" if ended else ""), highlight=False)
 
 
 def _trajectories(console: Console, store: InstanceStore) -> None:

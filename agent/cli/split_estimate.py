@@ -7,7 +7,7 @@ spent. Both are shown, each with where it comes from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,24 @@ def _sum(stages: Sequence[StageEstimate], factor: float) -> StageEstimate:
 
 
 def note_costs(run: Run, by_stage: Mapping[str, Totals], instances: int) -> None:
-    """Write down what a run's finished instances cost, for the estimates of later ones. Raises StoreError."""
-    stages = {
-        stage: {"calls": each.calls, "tokens": each.tokens_used, "dollars": each.dollars} for stage, each in by_stage.items()
-    }
-    write_json(run.path / COSTS, {"instances": instances, "stages": stages})
+    """Write down what a run cost, and how many of its instances have ended, for whoever asks later. Raises StoreError.
+
+    Hundreds of thousands of calls take a while to add up again.
+    """
+    stages = {stage: asdict(totals) for stage, totals in by_stage.items()}
+    write_json(run.path / COSTS, {"instances": instances, "ledger_bytes": _bytes(run.ledger), "stages": stages})
+
+
+def noted_costs(run: Run) -> Totals:
+    """What the run cost: as it was noted down, if the ledger is as it was then, else added up."""
+    held = _noted(run)
+    if held is None or held["ledger_bytes"] != _bytes(run.ledger):
+        return Ledger(run.ledger).totals()
+    return sum((Totals(**stage) for stage in held["stages"].values()), Totals())
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def earlier(settings: BatchSettings) -> Earlier | None:
@@ -156,9 +169,9 @@ def _model(spec: str) -> str:
 def _noted(run: Run) -> dict[str, Any] | None:
     """What `note_costs` wrote; for a run that noted nothing, the same from its ledger if that is short."""
     if (run.path / COSTS).exists():
-        return read_json(run.path / COSTS, "instances", "stages")
+        return read_json(run.path / COSTS, "instances", "ledger_bytes", "stages")
     if not run.ledger.exists() or run.ledger.stat().st_size > LEDGER_BYTES:
         return None
     finished = sum((run.path / name / "result.json").exists() for name in run.instances())
-    stages = {stage: {"calls": each.calls, "dollars": each.dollars} for stage, each in Ledger(run.ledger).by_stage().items()}
-    return {"instances": finished, "stages": stages}
+    stages = {stage: asdict(totals) for stage, totals in Ledger(run.ledger).by_stage().items()}
+    return {"instances": finished, "ledger_bytes": _bytes(run.ledger), "stages": stages}

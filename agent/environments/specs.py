@@ -35,6 +35,19 @@ IGNORED = frozenset({"no_use_env", "nano_cpus", "instance_id", "repo", "version"
 """Keys about conda, about Docker, or that name the row."""
 
 
+class SpecifiedLimits(BaseModel):
+    """What one execution in this environment may use, where it is not what the run allows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: float | None = Field(None, gt=0)
+    memory_mb: int | None = Field(None, ge=64)
+    processes: int | None = Field(None, ge=8)
+    disk_mb: int | None = Field(None, ge=4)
+    inodes: int | None = Field(None, ge=64)
+    output_chars: int | None = Field(None, ge=200)
+
+
 class InstallSpec(BaseModel):
     """One environment, in either form."""
 
@@ -52,6 +65,7 @@ class InstallSpec(BaseModel):
     install_commands: list[str] = Field(default_factory=list)
     env: dict[str, str] = Field(default_factory=dict)
     test_command: str = ""
+    limits: SpecifiedLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,8 @@ class SpecifiedEnvironment:
     python: str
     """`3.9`; empty if any will do."""
     variables: Mapping[str, str]
+    limits: Mapping[str, float]
+    """By the names of `sandbox.api.Limits`; only what is not to be as the run has it."""
     evidence: str
     told: tuple[str, ...]
     """What was dropped or done in another way."""
@@ -96,7 +112,13 @@ def specified(path: str, instance: Instance, repository: Repository) -> Specifie
     ]
     test = " ".join(spec.test_cmd) if isinstance(spec.test_cmd, list) else spec.test_cmd
     return SpecifiedEnvironment(
-        "\n".join(kept), spec.test_command or test, _python(spec), variables, f"{evidence} in {path}", tuple(told)
+        "\n".join(kept),
+        spec.test_command or test,
+        _python(spec),
+        variables,
+        spec.limits.model_dump(exclude_none=True) if spec.limits else {},
+        f"{evidence} in {path}",
+        tuple(told),
     )
 
 

@@ -63,14 +63,18 @@ class Call:
 
     def totals(self) -> Totals:
         """What this call adds to the sums."""
-        base = Totals(calls=1, maybe_billed=self.maybe_billed, failed=int(self.failed)) + self._uncertain()
+        dollars, tokens = self._uncertain()
+        sure: dict[str, Any] = {"calls": 1, "maybe_billed": self.maybe_billed, "failed": int(self.failed)}
+        sure |= {"uncertain_dollars": dollars, "uncertain_tokens": tokens}
         if self.open:
-            unsettled = Totals(unsettled=1, unsettled_dollars=self.worst.dollars or 0.0, unsettled_tokens=self.worst.tokens)
-            return base + unsettled
+            return Totals(
+                **sure, unsettled=1, unsettled_dollars=self.worst.dollars or 0.0, unsettled_tokens=self.worst.tokens
+            )
         used = self.usage
         if used is None:
-            return base
-        return base + Totals(
+            return Totals(**sure)
+        return Totals(
+            **sure,
             input=used.input or 0,
             cache_read=used.cache_read or 0,
             cache_write=used.cache_write or 0,
@@ -82,15 +86,16 @@ class Call:
             seconds=self.seconds,
         )
 
-    def _uncertain(self) -> Totals:
-        if self.by_hand:
-            return Totals()
-        attempts = self.maybe_billed
+    def _uncertain(self) -> tuple[float, int]:
+        """(dollars, tokens) that may be on the bill besides what is known, at the most."""
+        untold = self.usage is not None and _untold(self.usage)
         unpriced = int(self.usage is not None and self.dollars is None)
-        tokens = self.worst.times(attempts).tokens
-        if self.usage is not None and _untold(self.usage):
+        if self.by_hand or not (untold or unpriced or self.maybe_billed):
+            return 0.0, 0
+        tokens = self.worst.times(self.maybe_billed).tokens
+        if self.usage is not None and untold:
             tokens += max(0, self.worst.tokens - self.usage.told)
-        return Totals(uncertain_dollars=self.worst.times(attempts + unpriced).dollars or 0.0, uncertain_tokens=tokens)
+        return self.worst.times(self.maybe_billed + unpriced).dollars or 0.0, tokens
 
 
 def _untold(usage: Usage) -> bool:
@@ -242,7 +247,7 @@ class Ledger:
             tokens = line["prompt_tokens_estimate"] + line["max_tokens"]
         worst = Worst(tokens, line["worst_dollars"])
         self._open[line["id"]] = Call(line["id"], line["key"], line["stage"], line["model"], worst)
-        self._ended[line["stage"], line["model"]] += Totals()  # keeps the order of first calls
+        self._ended.setdefault((line["stage"], line["model"]), Totals())  # keeps the order of first calls
         self._next = line["id"] + 1
 
     def _take_by_hand(self, call: Call | None, dollars: float) -> None:
@@ -259,8 +264,9 @@ class Ledger:
     def _end(self, call: Call) -> None:
         self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
-        self._ended[call.stage, call.model] += call.totals()
-        self._of_instances[call.instance] += call.totals()
+        totals = call.totals()
+        self._ended[call.stage, call.model] += totals
+        self._of_instances[call.instance] += totals
         if call.unsure:
             self._unsure[call.number] = call
 

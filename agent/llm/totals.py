@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -85,10 +86,14 @@ class Totals:
         return f"{counted}, {unknown}" if self.input or self.output else unknown
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Totals(*map(operator.add, _values(self), _values(other)))
 
     def __sub__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+        return Totals(*map(operator.sub, _values(self), _values(other)))
+
+
+_values = operator.attrgetter(*(each.name for each in fields(Totals)))
+"""Sums are taken at every call of a run."""
 
 
 @dataclass(frozen=True, slots=True)

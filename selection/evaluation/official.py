@@ -24,6 +24,7 @@ from selection.gold import GoldLabels
 SCRIPT_COLUMNS = ("image", "eval_script", "log_parser", "eval_type")
 """What rows must have for swebench 5."""
 NOT_APPLIED = ">>>>> Patch Apply Failed"
+REFUSED = re.compile(r"^.*(?:error:|FAILED|Reversed|malformed|corrupt|can't find).*$", re.MULTILINE)
 TIMED_OUT = re.compile(r"Test timed out after (\d+) seconds")
 FAULTS = re.compile(
     r"Error response from daemon|Cannot connect to the Docker daemon|No space left on device|Cannot allocate memory"
@@ -114,8 +115,9 @@ def judgement_of(logs: Path, instance: str, root: Path, *, ended: bool) -> Judge
         return None
     said = _text(logs / "run_instance.log")
     if NOT_APPLIED in said:
-        lines = said.rpartition(NOT_APPLIED)[2].strip(": \n").splitlines()
-        return Judgement(Outcome.NOT_APPLIED, lines[0][:LONGEST] if lines else "", log=kept)
+        tail = said.rpartition(NOT_APPLIED)[2].strip(": \n")
+        why = REFUSED.search(tail)
+        return Judgement(Outcome.NOT_APPLIED, (why[0] if why else tail.partition("\n")[0])[:LONGEST], log=kept)
     if found := TIMED_OUT.search(said):
         return Judgement(Outcome.TIME_OUT, f"the tests did not end within {found[1]} s", log=kept)
     errors = ERROR.findall(said)

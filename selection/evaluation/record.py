@@ -36,7 +36,7 @@ SECONDS_BETWEEN = 1.0
 """How often the summary is written while judgements come in."""
 How = Literal["official", "local"]
 NOTE = {
-    "local": "local, not official: runoff's own sandbox, with environments made from install specs",
+    "local": "local, not official: runoff's own sandbox in place of the official harness",
     "official": "official: swebench's own harness",
 }
 

@@ -144,8 +144,3 @@ async def test_cancelling_cancels_what_is_under_way():
         await task
     assert cancelled == [0, 1, 2]
     assert crew.ended == []
-
-
-def test_endings_travel_through_a_file():
-    ending = failed("x", SandboxError("gone", where="engine", hint="start it"))
-    assert Ending.recorded("x", ending.record()) == ending

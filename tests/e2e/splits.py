@@ -25,6 +25,10 @@ class Crowd(Player):
         }
         self.lost = set()
         """Numbers of the issues that the model cannot solve."""
+        self.messy = {}
+        """By number of the issue, the files that its patches make besides; with None the fix is left out."""
+        self.agreed = False
+        """Whether all samples come to the same patch."""
         self.order = []
         """(issue, stage) of each request, in the order in which they came."""
         self.down_after = None
@@ -43,7 +47,14 @@ class Crowd(Player):
         if number in self.lost and stage_of(body) == "editing":
             self.asked.append(body["seed"])
             return "I do not know how."
-        return super().answer(body)
+        said = super().answer(body)
+        if number in self.messy and "<edit>" in said:
+            files = "".join(f"<<<<<<< NEW {name}\nx = 1\n>>>>>>> END\n" for name in self.messy[number] if name)
+            said = f"<edit>\n{files}</edit>" if None in self.messy[number] else said.replace("</edit>", f"{files}</edit>")
+        return said
+
+    def editing(self, said, turn, sample):
+        return super().editing(said, turn, 0 if self.agreed else sample)
 
 
 def make_clone(place, marker=""):

@@ -95,7 +95,10 @@ def test_patches_are_judged_once(runoff, bench):
     code, out, err = runoff("evaluate", ours, theirs, *bench, *both, "--json")
     assert code == 0, err
     assert "judged before" in out
-    assert json.loads(out.splitlines()[-1])["event"] == "result"
+    result = json.loads(out.splitlines()[-1])
+    assert result["event"] == "result"
+    assert result["submissions"]["ours"]["outcomes"] == {"resolved": 1, "no patch": 1}
+    assert (result["submissions"]["theirs"]["resolved"], result["submissions"]["theirs"]["judged"]) == (1, 1)
     assert len(judgements(runoff, "both")) == 1
 
     theirs = predict(runoff, "theirs", _1="wrong")
@@ -134,6 +137,51 @@ def test_environment_that_cannot_be_built(runoff, bench):
     assert "the set-up command failed with exit code 3" in entry["reason"]
 
 
+def test_run_with_its_candidates(runoff, repository, solve_arguments, git):
+    """A real run of three samples, two of which are right in different words: judged, and reported with its cost."""
+    code, _, err = runoff(*solve_arguments)
+    assert code == 0, err
+    (name,) = runoff.instances()
+    before = (repository / "tests/test_slug.py").read_text()
+    after = before + '\n\ndef test_blanks():\n    assert slug("A  B") == "a-b"\n'
+    row = {
+        "instance_id": name,
+        "repo": "texttools",
+        "base_commit": git(repository, "rev-parse", "HEAD").strip(),
+        "problem_statement": "slug doubles dashes",
+        "version": "1",
+        "test_patch": shop.diff_of("tests/test_slug.py", before, after),
+        "FAIL_TO_PASS": ["test_blanks"],
+        "PASS_TO_PASS": ["test_slug"],
+        "log_parser": "parse_log_django",
+    }
+    shop.write(runoff.folder / "rows.jsonl", row)
+    runner = (
+        "python -c 'import tests.test_slug as t; import sys; bad = 0"
+        '\nfor n in sorted(vars(t)):\n  if n.startswith("test_"):\n    try: getattr(t, n)(); print(n, "... ok")'
+        '\n    except AssertionError: bad = 1; print(n, "... FAIL")\nsys.exit(bad)\' # tests/test_slug.py'
+    )
+    (runoff.folder / "specs.json").write_text(json.dumps([{"instance_id": name, "test_command": runner}]))
+    code, out, err = runoff(
+        "evaluate", "first", "--candidates", "--local", "--dataset", "rows.jsonl", "--install-specs", "specs.json",
+        "--repos", repository.parent, timeout=200,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "first: 1 of 1 resolved" in out
+    code, out, err = runoff("report", "first", "--json")
+    (report,) = json.loads(out)
+    sampling = report["sampling"]
+    assert (sampling["samples"], sampling["oracle"]["count"], sampling["selected"]["count"]) == (3, 1, 1)
+    assert sampling["pass_at_1"]["value"] == pytest.approx(2 / 3)
+    assert sampling["coverage"]["3"]["value"] == 1.0
+    assert report["cost"]["calls"] > 0
+    assert {"testing", "editing"} <= set(report["cost"]["by_stage"])
+    code, out, err = runoff("report", "first")
+    assert code == 0, err
+    assert "pass@1, a random sample" in out
+    assert "66.7%" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -146,6 +194,7 @@ def test_environment_that_cannot_be_built(runoff, bench):
         (["evaluate", "preds.jsonl", "preds.jsonl", "--dataset", "rows.jsonl"], "two sources are called 'preds'"),
         (["evaluate", "preds.jsonl", "--dataset", "bare.jsonl"], "the data set has no labels"),
         (["evaluate", "preds.jsonl", "--dataset", "rows.jsonl"], "swebench 5.0.2 needs rows with image"),
+        (["evaluate", "preds.jsonl", "--dataset", "rows.jsonl", "--run-id", "../x"], "a run id is letters"),
         (["report", "nothing"], "there is neither a run nor an evaluation 'nothing'"),
     ],
 )

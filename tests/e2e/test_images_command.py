@@ -18,6 +18,7 @@ import pytest
 from sandbox import images
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
+NO_ENGINE = "unix:///nonexistent/docker.sock"
 
 
 @pytest.fixture
@@ -305,7 +306,8 @@ def forwarded():
 
 
 def test_no_engine(runoff, rows):
-    code, _, err = runoff("images", "ls", DOCKER_HOST="unix:///nonexistent/docker.sock")
-    assert code == 4
-    assert "no engine answers" in err
-    assert os.linesep + "next:" in err
+    for arguments in (["prune", "--containers"], ["pull", "--dataset", rows("x/y"), "--instances", "*"]):
+        code, _, err = runoff("images", *arguments, DOCKER_HOST=NO_ENGINE)
+        assert code == 4
+        assert "no engine answers" in err
+        assert os.linesep + "next:" in err

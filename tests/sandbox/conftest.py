@@ -7,19 +7,20 @@ import contextlib
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from sandbox import probe
-from sandbox.api import Environment, EnvironmentSpec, Sandbox
+from sandbox.api import Environment, EnvironmentSpec, Execution, Limits, Patch, Sandbox, Script
 from sandbox.docker_fast import FastDockerSandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.local_sandbox import LocalSandbox
 from tests import image_registry
+from tests.sandbox import hostile
 
 BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("fast", marks=pytest.mark.docker), "local"]
 DATES = {"GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
@@ -120,6 +121,30 @@ async def sandbox(backend: str) -> AsyncIterator[Sandbox]:
     made = make(backend)
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kept(backend: str) -> AsyncIterator[Sandbox]:
+    """One sandbox for all hostile tests of a module: what one of them leaves behind, the next would meet."""
+    made = make(backend, 1)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def attack(kept: Sandbox, environment: Environment) -> Callable[..., Awaitable[Execution]]:
+    """Runs a hostile script and returns what became of it, after an innocent one found everything as it should be."""
+
+    async def run(
+        text: str, limits: Limits = hostile.SMALL, *, patch: Patch | None = None, network: bool = False
+    ) -> Execution:
+        place = replace(environment, network=network)
+        execution = await kept.execute(place, Script(text), patch, limits)
+        after = await kept.execute(place, Script(hostile.INNOCENT), None, limits)
+        assert (after.output, after.exit_code, after.limit) == ("innocent\n", 2, None)
+        return execution
+
+    return run
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
-"""What every execution is promised, asked of all real backends."""
+"""What an execution does, asked of all real backends; what it cannot do is asked in `test_hostile_*.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,57 +76,9 @@ print(os.getcwd(), socket.gethostname(), sys.prefix, os.path.isdir(os.environ["H
     ]
 
 
-async def test_output_of_60_megabytes(sandbox: Sandbox, environment: Environment) -> None:
-    text = "print('begins')\nfor _ in range(600): print('x' * 100_000)\nprint('ends')"
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(output_chars=1000, seconds=60))
-    assert (execution.exit_code, execution.limit) == (0, "output")
-    assert execution.verdict is Verdict.PASS
-    assert len(execution.output) <= 1000
-    assert execution.output.startswith("begins")
-    assert execution.output.endswith("ends\n")
-
-
-async def test_time_out_ends_daemons(
-    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
-) -> None:
-    text = f"""
-import os, signal, subprocess, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        os.execvp("sleep", ["sleep", "{token}"])
-    os._exit(0)
-print("before", flush=True)
-time.sleep(1000)
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=1.5))
-    assert (execution.timed_out, execution.limit, execution.verdict) == (True, "seconds", Verdict.BROKEN)
-    assert execution.output == "before\n"
-    assert 1.5 <= execution.seconds < 10
-    assert not alive(token)
-
-
 async def test_output_survives_a_time_out(sandbox: Sandbox, environment: Environment) -> None:
     execution = await sandbox.execute(environment, Script("print('said')\nwhile True: pass"), limits=Limits(seconds=1))
     assert (execution.limit, execution.output) == ("seconds", "said\n")
-
-
-async def test_daemon_does_not_outlive_its_script(
-    sandbox: Sandbox, environment: Environment, token: str, alive: Callable[[str], bool]
-) -> None:
-    text = f"import subprocess; subprocess.Popen(['sleep', '{token}'], start_new_session=True)"
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=30))
-    assert execution.exit_code == 0
-    assert execution.seconds < 10
-    assert not alive(token)
-
-
-async def test_memory_limit(sandbox: Sandbox, environment: Environment) -> None:
-    text = "kept = []\nwhile True: kept.append(bytearray(8 << 20))"
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(memory_mb=128, seconds=60))
-    assert (execution.oom, execution.limit, execution.verdict) == (True, "memory", Verdict.BROKEN)
 
 
 async def test_memory_limit_of_a_child(sandbox: Sandbox, environment: Environment) -> None:
@@ -139,105 +90,10 @@ subprocess.run([sys.executable, "-c", "kept = []\\nwhile True: kept.append(bytea
     assert (execution.limit, execution.verdict) == ("memory", Verdict.BROKEN)
 
 
-async def test_fork_bomb(sandbox: Sandbox, environment: Environment) -> None:
-    text = """
-import os, time
-while True:
-    try:
-        os.fork()
-    except OSError:
-        time.sleep(0.1)
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(processes=40, seconds=30))
-    assert (execution.limit, execution.verdict) == ("processes", Verdict.BROKEN)
-
-
-@pytest.mark.parametrize("place", ["/testbed", "/tmp", "/dev/shm"])
-async def test_disk_limit(sandbox: Sandbox, environment: Environment, place: str) -> None:
-    text = f"""
-import os, time
-for number in range(200):
-    try:
-        with open("{place}/filled%d" % number, "wb") as file:
-            file.write(bytes(2 << 20))
-    except OSError:
-        time.sleep(0.05)
-time.sleep(20)
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=16, seconds=60))
-    assert (execution.limit, execution.verdict) == ("disk", Verdict.BROKEN)
-
-
 async def test_one_file_beyond_the_disk_limit(sandbox: Sandbox, environment: Environment) -> None:
     text = "open('/testbed/large', 'wb').write(bytes(64 << 20))"
     execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=16, seconds=60))
     assert (execution.limit, execution.verdict) == ("disk", Verdict.BROKEN)
-
-
-async def test_inode_limit(sandbox: Sandbox, environment: Environment) -> None:
-    text = """
-number = 0
-while True:
-    try:
-        open("/tmp/empty%d" % number, "w").close()
-        number += 1
-    except OSError:
-        pass
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(disk_mb=64, seconds=60))
-    assert (execution.limit, execution.verdict) == ("inodes", Verdict.BROKEN)
-
-
-async def test_network(sandbox: Sandbox, environment: Environment) -> None:
-    text = """
-import socket
-server = socket.create_server(("127.0.0.1", 0))
-socket.create_connection(server.getsockname(), 5).close()
-try:
-    socket.create_connection(("192.0.2.1", 80), 5)
-except OSError as error:
-    print(error.strerror)
-"""
-    execution = await sandbox.execute(environment, Script(text))
-    assert execution.output == "Network is unreachable\n"
-
-
-async def test_host_is_invisible(
-    sandbox: Sandbox, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PLANTED_SECRET", "swordfish-in-the-environment")
-    planted = tmp_path / "planted"
-    planted.write_text("swordfish-in-a-file")
-    text = f"""
-import glob, os
-print("swordfish" in str(os.environ), os.path.exists({str(planted)!r}))
-for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
-    try:
-        print(path) if b"swordfish" in open(path, "rb").read() else None
-    except OSError:
-        pass
-print(sorted(os.listdir(os.environ["HOME"])), glob.glob("/home/*/*"), glob.glob("/root/*"), os.path.exists("/var/run/docker.sock"))
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=20))
-    assert execution.output.splitlines() == ["False False", "[] [] [] False"]
-
-
-async def test_tree_is_pristine_every_time(sandbox: Sandbox, environment: Environment) -> None:
-    pollute = """
-import pathlib, subprocess
-for place in ("/testbed/pkg/core.py", "/testbed/left", "/tmp/left", "/tmp/home/left", "/dev/shm/left"):
-    pathlib.Path(place).write_text("polluted")
-pathlib.Path("/testbed/pkg/old.py").unlink()
-subprocess.run(["git", "tag", "left"], check=True)
-"""
-    look = """
-import glob, pathlib, subprocess, sys
-run = lambda *command: subprocess.run(["git", *command], check=True, capture_output=True, text=True).stdout.split()
-print(run("status", "--porcelain", "--ignored"), run("tag"), glob.glob("/*/left") + glob.glob("/*/*/left"))
-"""
-    assert (await sandbox.execute(environment, Script(pollute))).exit_code == 0
-    kept = "['!!', 'pkg/__pycache__/'] ['v1'] []\n"  # compiled when the environment was built
-    assert (await sandbox.execute(environment, Script(look))).output == kept
 
 
 async def test_compiled_modules_are_neither_stale_nor_poisoned(sandbox: Sandbox, environment: Environment) -> None:
@@ -313,60 +169,6 @@ print(run("status", "--porcelain").stdout)
         "['base', 'first']  ",
         "",
     ]
-
-
-async def test_result_cannot_be_forged(sandbox: Sandbox, environment: Environment) -> None:
-    text = """
-import ctypes, json, os, signal, sys
-forged = json.dumps({"exit_code": 0, "output": "forged", "seconds": 0, "apply_error": "", "limit": None}) + "\\n"
-for handle in range(3, 21):
-    try:
-        os.write(handle, forged.encode())
-        print("wrote to", handle)
-    except OSError:
-        pass
-for pid in {1, os.getppid()}:
-    for handle in range(20):
-        try:
-            open("/proc/%d/fd/%d" % (pid, handle), "w").write(forged)
-            print("opened", handle)
-        except OSError:
-            pass
-    for name in ("mem", "environ"):
-        try:
-            open("/proc/%d/%s" % (pid, name), "rb").read(1)
-            print("read", name)
-        except OSError:
-            pass
-    if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0:
-        print("traced")
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP):
-        os.kill(pid, number)
-print(forged)
-sys.exit(3)
-"""
-    execution = await sandbox.execute(environment, Script(text), limits=Limits(seconds=20))
-    assert execution.exit_code == 3
-    assert execution.output.startswith('{"exit_code": 0')
-
-
-async def test_privileges(sandbox: Sandbox, environment: Environment) -> None:
-    text = """
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(*(int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), status["NoNewPrivs"].strip())
-print(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), libc.unshare(0x10000000), libc.unshare(0x00020000))
-print(libc.umount2(b"/tmp", 2), libc.chroot(b"/tmp"), os.access("/proc/sys/kernel/core_pattern", os.W_OK))
-for place in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-    try:
-        open(place, "w").write("1")
-        print("wrote", place)
-    except OSError:
-        pass
-"""
-    execution = await sandbox.execute(environment, Script(text))
-    assert execution.output.splitlines() == ["0 0 0 0 0 1", "-1 -1 -1", "-1 -1 False"]
 
 
 async def test_four_at_once(make_sandbox: Callable[[int], Sandbox], environment: Environment) -> None:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from sandbox import docker_pool, probe, seccomp
 from sandbox.api import Environment, Limits, Patch, Script, Verdict
 from sandbox.docker_fast import FastDockerSandbox
+from sandbox.docker_worker import MODULES
 from sandbox.engine import Engine
 from sandbox.errors import SandboxError
 
@@ -137,6 +138,21 @@ async def test_job_of_a_killed_one_runs_again(
     assert (execution.exit_code, execution.verdict, execution.limit) == (2, Verdict.ISSUE, None)
     assert container not in containers(sandbox.engine.run)
     assert not alive(token)
+
+
+async def test_time_in_which_a_container_is_paused_does_not_count(
+    sandbox: FastDockerSandbox, environment: Environment, token: str, alive: Callable[[str], bool]
+) -> None:
+    text = f"import subprocess, sys, time\nsubprocess.Popen(['sleep', '{token}'])\ntime.sleep(2)\nsys.exit(2)"
+    task = asyncio.create_task(sandbox.execute(environment, Script(text), limits=Limits(seconds=6)))
+    await begins(alive, token)
+    [container] = containers(sandbox.engine.run)
+    docker("pause", container)
+    await asyncio.sleep(7)
+    docker("unpause", container)
+    execution = await task
+    assert (execution.exit_code, execution.limit) == (2, None)
+    assert execution.seconds > 7, "it is the same execution, not another try"
 
 
 async def test_tries_are_bounded(
@@ -297,7 +313,7 @@ async def test_overhead_is_far_from_that_of_a_container(sandbox: FastDockerSandb
 
 
 def test_sources_are_old_enough_python() -> None:
-    for name in ("runner", "namespaces", "pooled_runner"):
+    for name in MODULES:
         text = (Path(seccomp.__file__).parent / f"{name}.py").read_text()
         ast.parse(text, feature_version=(3, 6))
         assert "dict[" not in text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox import patching
+from sandbox import applying, patching
 
 HEADER = "diff --git a/{0} b/{0}\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-old\n+new\n"
 NEW = "diff --git a/{0} b/{0}\nnew file mode {1}\n--- /dev/null\n+++ b/{0}\n@@ -0,0 +1 @@\n+text\n"
@@ -72,3 +74,67 @@ def test_content_never_looks_like_a_header(before: list[str], after: list[str]) 
     hostile = [f"-- a/../{line}" for line in before] + ["new file mode 120000", "diff --git a/../x b/../x", *before]
     body = difflib.unified_diff([*hostile, ""], [*after, "-- /etc/passwd"], "a/file", "b/file", lineterm="")
     assert patching.check("\n".join(body) + "\n") == ""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with links, as a base commit may have them."""
+    git = [
+        "git",
+        "-C",
+        str(tmp_path),
+        "-c",
+        "user.name=A",
+        "-c",
+        "user.email=a@example.org",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "f").write_text("one\ntwo\n")
+    for name, target in (("out", ".."), ("dotgit", ".git"), ("alias", "f")):
+        (tmp_path / name).symlink_to(target)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "links"], check=True)
+    return tmp_path
+
+
+ADDED = "--- a/{0}\n+++ b/{0}\n@@ -0,0 +1 @@\n+text\n"
+RENAMED = "diff --git a/f b/{0}\nsimilarity index 100%\nrename from f\nrename to {0}\n"
+CONFIGURED = "--- {0}\n+++ {0}\n@@ -1,2 +1,3 @@\n [core]\n \trepositoryformatversion = 0\n+\tfsmonitor = touch left\n"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        NEW.format("dotgit/hooks/left", "100644"),
+        ADDED.format("dotgit/hooks/left"),
+        ADDED.format("out/left"),
+        RENAMED.format("dotgit/left"),
+        RENAMED.format("out/left"),
+        CONFIGURED.format("a/dotgit/config"),
+        CONFIGURED.format("x/dotgit/config"),
+        CONFIGURED.format('"a/\\144otgit/config"'),
+    ],
+)
+def test_patch_through_a_link_of_the_tree(tree: Path, patch: str) -> None:
+    job = {"patch": patch, "paths": patching.named(patch), "workdir": str(tree)}
+    before = (tree / ".git/config").read_text()
+    assert "symbolic link" in applying.apply_patch(job)
+    assert (tree / ".git/config").read_text() == before
+    assert not [*tree.glob(".git/**/left"), *tree.parent.glob("left")]
+
+
+def test_patch_of_a_link_itself(tree: Path) -> None:
+    patch = (
+        HEADER.format("alias").replace("-old\n+new", "-one\n+changed").replace("@@ -1 +1 @@", "@@ -1,2 +1,2 @@") + " two\n"
+    )
+    assert applying.apply_patch({"patch": patch, "paths": patching.named(patch), "workdir": str(tree)})
+    assert (tree / "f").read_text() == "one\ntwo\n"
+
+
+def test_patch_that_takes_too_long(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "APPLY_SECONDS", 0.0)
+    patch = ADDED.format("new")
+    job = {"patch": patch * 2000, "paths": patching.named(patch), "workdir": str(tree)}
+    assert "too long" in applying.apply_patch(job)

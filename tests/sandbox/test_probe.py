@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import probe
+from sandbox.api import Environment, Script
+from sandbox.docker_fast import FastDockerSandbox
+from sandbox.docker_sandbox import DockerSandbox
 from sandbox.errors import SandboxUnavailable
 
 ROOT = Path(probe.__file__).parents[1]
@@ -59,6 +62,30 @@ async def test_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SandboxUnavailable, match="no engine answers") as caught:
         await probe.choose("docker")
     assert (caught.value.exit_code, caught.value.hint) == (4, "scripts/docker-engine")
+
+
+@pytest.mark.docker
+async def test_portable_is_a_container_an_execution_even_where_the_fast_path_works(require_docker: None) -> None:
+    lines: list[str] = []
+    sandbox = await probe.choose("portable", 1, lines.append)
+    await sandbox.close()
+    assert type(sandbox) is DockerSandbox
+    assert lines[0].startswith("sandbox docker (portable): a new container an execution")
+
+
+@pytest.mark.docker
+async def test_sandbox_that_was_tried_is_the_one_that_is_used(
+    require_docker: None, environment: Environment, backend: str
+) -> None:
+    if backend == "local":
+        return
+    sandbox = await probe.choose("docker", 1)
+    try:
+        assert isinstance(sandbox, FastDockerSandbox)
+        assert (await sandbox.execute(environment, Script("raise SystemExit(2)"))).exit_code == 2
+        assert sandbox.engine.remove_all() == 1
+    finally:
+        await sandbox.close()
 
 
 @pytest.mark.docker

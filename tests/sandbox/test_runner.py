@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,3 +110,26 @@ def test_filter_of_system_calls(machine: str) -> None:
     assert len(program) % 8 == 0
     assert len(program) // 8 < 4096
     assert seccomp.program("s390x") == b""
+
+
+WAITING = """
+import os, subprocess, time
+from sandbox import runner
+runner.POLL_SECONDS = 60
+reader, writer = os.pipe()
+watch, wakes = runner.Watch({"seconds": 100, "build": True}), runner.wake_at_exits()
+process = subprocess.Popen(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 3"], stdout=writer, stderr=writer)
+os.close(writer)
+started = time.monotonic()
+status, limit = runner.supervise(process.pid, reader, runner.Output(1000), watch, wakes)
+process.returncode = 0
+print(os.WEXITSTATUS(status), limit, time.monotonic() - started < 30)
+"""
+
+
+def test_end_of_a_script_is_not_waited_for_by_the_clock() -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING], cwd=root, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == "3 None True\n", done.stderr

@@ -38,6 +38,7 @@ PATCHES = {
         "@@ -1,5 +1,5 @@", "@@ -1,5 +1,5 @@"
     ),
     "does not apply": GOLD.replace("sum(prices) + 1", "sum(pieces) + 1"),
+    "the wrong way round": diff_of("till.py", FIXED, BEFORE["till.py"]),
     "hangs": change("return sum(prices) + 1", "while True: pass"),
     "eats memory": change("return sum(prices) + 1", "return bytearray(1 << 31) and 3"),
     "pretends": change(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.api import Patch
@@ -102,6 +102,7 @@ def test_file_without_predictions(tmp_path, content):
         read_predictions(path)
 
 
+@settings(deadline=None)  # it writes files
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([None, "", "x", "y"]))))
 def test_last_row_of_an_instance_counts(rows):
     """As where predictions are put into a dictionary, which is what the official harness does."""

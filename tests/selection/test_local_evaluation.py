@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from packaging.version import Version
 
 from sandbox.api import EnvironmentSpec, Limits, Patch
 from sandbox.errors import EnvironmentBuildError, SandboxError
@@ -33,20 +34,26 @@ class Bed:
         return load_gold(str(path)).of(shop.ID)
 
     def judge(self, questions):
-        """Judgements of (labels, diff, limits), by name; one judge each."""
+        """Judgements of (labels, diff, limits), by name; the environment is checked once for equal labels and limits."""
 
         async def work():
             sandbox = LocalSandbox()
             try:
                 environment = await sandbox.build(EnvironmentSpec(self.commit, self.folder / "till"))
-                async with Parsers(await find_harness()) as parsers:
-                    return {name: await self._one(sandbox, environment, parsers, *each) for name, each in questions.items()}
+                harness = await find_harness()
+                older = replace(harness, version=Version("4.1.0"))  # its rules for patches; the parsers are the same
+                async with Parsers(harness) as new, Parsers(older) as old:
+                    judges = {}
+                    return {
+                        name: await self._one(judges, sandbox, environment, old if "4.1" in name else new, *each)
+                        for name, each in questions.items()
+                    }
             finally:
                 await sandbox.close()
 
         return asyncio.run(work())
 
-    async def _one(self, sandbox, environment, parsers, labels, diff, limits):
+    async def _one(self, judges, sandbox, environment, parsers, labels, diff, limits):
         async def prepare():
             return Bench(environment, f"{shop.COMMAND} tests/test_till.py")
 
@@ -54,8 +61,10 @@ class Bed:
             self.logs[name] = text
             return name
 
-        judge = LocalJudge(labels, prepare, sandbox, parsers, limits=limits, log=keep)
-        return await judge.judge(Patch(diff))
+        own = (labels.digest, limits, parsers)
+        if own not in judges:
+            judges[own] = LocalJudge(labels, prepare, sandbox, parsers, limits=limits, log=keep)
+        return await judges[own].judge(Patch(diff))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +107,10 @@ def judged(bed):
         {
             **{name: (bed.labels, diff, LIMITS) for name, diff in shop.PATCHES.items()},
             **{name: (bed.labelled(**columns), shop.GOLD, LIMITS) for name, (columns, _) in ELSEWHERE.items()},
+            **{
+                f"{name}, by swebench 4.1": (bed.labels, shop.PATCHES[name], LIMITS)
+                for name in ("the wrong way round", "does not apply")
+            },
             "hanging tests, right": (hanging, shop.GOLD, hurried),
             "hanging tests, wrong": (hanging, shop.PATCHES["wrong"], hurried),
         }
@@ -112,6 +125,9 @@ def judged(bed):
         ("wrong", Outcome.UNRESOLVED),
         ("breaks another", Outcome.UNRESOLVED),
         ("does not apply", Outcome.NOT_APPLIED),
+        ("the wrong way round", Outcome.NOT_APPLIED),
+        ("the wrong way round, by swebench 4.1", Outcome.RESOLVED),
+        ("does not apply, by swebench 4.1", Outcome.NOT_APPLIED),
         ("hangs", Outcome.TIME_OUT),
         ("eats memory", Outcome.LIMIT),
         ("pretends", Outcome.UNRESOLVED),
@@ -136,6 +152,12 @@ def test_what_is_told_of_a_patch_that_breaks_another_test(judged):
 def test_what_is_told_of_a_patch_that_pretends(judged):
     """It prints that the tests pass and ends their process; the exit code says otherwise."""
     assert judged["pretends"].reason == "the log tells of no failure, but the test command exits 1"
+
+
+def test_what_is_told_of_a_patch_that_git_refuses(judged):
+    """Version 4.1 goes on to `patch --batch`, which turns a diff round that was written backwards."""
+    assert "patch does not apply" in judged["the wrong way round"].reason
+    assert judged["the wrong way round, by swebench 4.1"].reason.startswith("resolved; git refuses the patch")
 
 
 def test_logs_are_kept(judged, bed):

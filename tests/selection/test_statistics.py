@@ -4,7 +4,7 @@ from itertools import combinations
 from math import sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selection.statistics import Z95, bootstrap, coverage, wilson
@@ -53,6 +53,7 @@ def test_wilson_of_known_cases():
     assert wilson(287, 500) == pytest.approx((0.5303, 0.6166), abs=2e-4)  # 57.4 % of 500 issues
 
 
+@settings(deadline=None)  # it draws a thousand times
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_bootstrap_lies_within_the_values_and_repeats(values):
     low, high = bootstrap(values)

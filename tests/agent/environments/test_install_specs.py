@@ -112,3 +112,17 @@ def test_a_row_of_another_instance_of_the_same_version_serves(environment):
 def test_a_file_that_does_not_help_is_refused(environment, document, says):
     with pytest.raises(InputError, match=says):
         environment(document)
+
+
+@pytest.mark.parametrize("limits", [{}, {"seconds": 300, "memory_mb": 4096}])
+def test_limits_of_its_executions(environment, limits):
+    assert environment(of(install="pip install .", limits=limits)).limits == limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"memory": 1}, "limits.memory"), ({"disk_mb": 0}, "limits.disk_mb"), ({"seconds": "x"}, "limits.seconds")],
+)
+def test_limits_that_cannot_be(environment, limits, words):
+    with pytest.raises(InputError, match=words):
+        environment(of(install="pip install .", limits=limits))

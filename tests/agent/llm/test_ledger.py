@@ -66,6 +66,7 @@ def expected(call: Any) -> Totals:
                 unpriced=int(rest[1] is None),
                 uncertain_dollars=0 if rest[1] is not None else worst or 0,
                 uncertain_tokens=max(0, 50 - used.told) if untold else 0,
+                seconds=1.0,
             )
         case "fail" if rest[0]:
             return unsure + Totals(failed=1, maybe_billed=1, uncertain_dollars=worst or 0, uncertain_tokens=50)

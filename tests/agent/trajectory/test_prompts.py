@@ -18,6 +18,7 @@ ENDINGS = {
     "time-out": Execution(-9, "waiting\n", 120.2, timed_out=True, limit="seconds"),
     "memory": Execution(-9, "", 3.0, oom=True, limit="memory"),
     "limit": Execution(-9, "", 3.0, limit="processes"),
+    "limit with its value": Execution(-9, "", 3.0, limit="disk", allowed=512),
     "silent": Execution(2, "", 0.1),
     "not applied": Execution(None, "", 0.0, apply_error="patch does not apply: x.py"),
 }
