@@ -80,4 +80,4 @@ def misfit(diff: str, files: Mapping[str, str]) -> str:
             place = Path(folder, path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(files[path].encode("utf-8", "surrogateescape"))
-        return apply_patch({"patch": diff, "workdir": folder, "paths": named(diff)})
+        return apply_patch({"patch": diff, "paths": named(diff), "workdir": folder})
