@@ -33,8 +33,10 @@ class Draft:
         """Add a message, or a piece of one. Raises TypeError where it is neither."""
         self.text.append(_text(message.content))
         self.refusal.append(_text(getattr(message, "refusal", None)))
-        thoughts = (getattr(message, name, None) for name in _REASONING)
-        self.reasoning.append(next((each for each in thoughts if each and isinstance(each, str)), ""))
+        for name in _REASONING:
+            if (thoughts := getattr(message, name, None)) and isinstance(thoughts, str):
+                self.reasoning.append(thoughts)
+                break
 
     def add(self, chunk: Any) -> None:
         """Add an event of a stream. Raises TypeError or AttributeError where it is none."""
