@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +50,7 @@ def drafts() -> Iterator[Leftover]:
 
 def _held(location: Path, processes: int) -> Held:
     built = local_cache.read_built(location)
-    size = built.size or local_cache.size_of(location)
+    size = built.size or _measure(location, built)
     return Held(
         str(location),
         "environment",
@@ -64,6 +67,19 @@ def _held(location: Path, processes: int) -> Held:
         backend="local",
         processes=processes,
     )
+
+
+def _measure(location: Path, built: local_cache.Built) -> int:
+    """The size of an environment that was built before sizes were written down; written down now, as looking takes long."""
+    size = local_cache.size_of(location)
+    with contextlib.suppress(OSError):
+        note = location / "built.json"
+        built_at = note.stat().st_mtime
+        draft = location / f"built.{os.getpid()}"
+        draft.write_text(json.dumps(asdict(replace(built, size=size))))
+        os.utime(draft, (built_at, built_at))
+        draft.replace(note)
+    return size
 
 
 @cache

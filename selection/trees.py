@@ -15,9 +15,9 @@ from pathlib import Path
 
 from agent.encodings import decode
 from agent.instances import Instance
+from sandbox.applying import apply_patch
 from sandbox.errors import InputError
-from sandbox.patching import check
-from sandbox.runner import apply_patch
+from sandbox.patching import check, named
 from selection.changes import paths, readable
 
 _HINT = "give the folder that holds clones named owner__name, owner/name or name"
@@ -80,4 +80,4 @@ def misfit(diff: str, files: Mapping[str, str]) -> str:
             place = Path(folder, path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(files[path].encode("utf-8", "surrogateescape"))
-        return apply_patch(diff, folder)
+        return apply_patch({"patch": diff, "paths": named(diff), "workdir": folder})
