@@ -6,6 +6,7 @@ What is the run's and what an instance's is opened by the same code as for `runo
 from __future__ import annotations
 
 import os
+import resource
 import time
 import traceback
 from collections import Counter
@@ -42,6 +43,7 @@ ASIDE = ("02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl", "re
 LOOKED_AT = 3
 """Instances whose files are looked at for the estimate when a run begins."""
 RETRIES = ("all", *Cause)
+MOST_FILES = 65_536
 MOST_IN_A_ROW = 10
 """Endings by the same fault that stop a run, however many instances are under way; 3 with few."""
 
@@ -194,6 +196,7 @@ class BatchSession(Session):
 
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
         self._opened = opened
+        allow_files()
         self._interrupt.hint = f"runoff resume {self.run.name}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
@@ -217,6 +220,14 @@ class BatchSession(Session):
         outcome = self.outcome(self.run.write_predictions(system_name(opened.models.specs.main)), stopped)
         note_costs(self.run, opened.ledger.by_stage(), outcome.ended)
         return outcome
+
+
+def allow_files() -> None:
+    """Let this process open as many files as the system allows: an instance under way has some fifteen, shells say 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Crew:

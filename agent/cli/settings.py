@@ -26,6 +26,9 @@ AUTO = "auto"
 """A command that is to be found in the repository's files."""
 NONE = "none"
 """No command at all; the empty text says the same."""
+AT_ONCE = 4
+"""So many times more instances are under way than would fill the calls in flight while all their samples draft: before
+that and after it an instance makes a call at a time, or none, and over its whole life about a third as many."""
 STAGES = ("context", "testing", "editing", "selection")
 
 
@@ -141,8 +144,8 @@ class BatchSettings(SolveSettings):
 
     @property
     def at_once(self) -> int:
-        """Instances under way at once. Twice as many as fill the calls in flight: others build, execute or wait."""
-        return self.instances_at_once or max(2, math.ceil(2 * self.in_flight / self.samples))
+        """Instances under way at once: more than fill the calls in flight while they draft."""
+        return self.instances_at_once or max(2, math.ceil(AT_ONCE * self.in_flight / self.samples))
 
 
 S = TypeVar("S", bound=SolveSettings)
