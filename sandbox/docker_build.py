@@ -8,7 +8,6 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ class Builder:
             CONDA_LABEL: "1" if built.variables else "",
             COMMIT_LABEL: commit,
             FROM_LABEL: _plain(spec.image or images.BASE),
-            VERSION_LABEL: version("runoff"),
+            VERSION_LABEL: recipe.maker(),
             **{label: _plain(spec.about[name]) for name, label in ABOUT_LABELS.items() if name in spec.about},
         }
         empty = {RUN_LABEL: "", PID_LABEL: "", OWNER_LABEL: ""}

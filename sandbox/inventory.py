@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 import docker
+from docker.errors import APIError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from sandbox import images, recipe
 from sandbox.api import EnvironmentSpec
@@ -72,7 +74,7 @@ class Held:
 def listed(client: docker.DockerClient) -> list[Held]:
     """All of them, the newest first. Raises SandboxError if the engine does not answer."""
     with faults("the engine cannot be asked for its images"):
-        summaries = client.df().get("Images") or []  # the one list that says how much of an image is its own
+        summaries = _usage(client).get("Images") or []  # the one list that says how much of an image is its own
     environments = [_held(entry, "environment") for entry in summaries if _labels(entry).get(KEY_LABEL)]
     built_on = {familiar(each.made_from) for each in environments} | {images.BASE}
     others = [entry for entry in summaries if not _labels(entry).get(KEY_LABEL)]
@@ -85,6 +87,18 @@ def key_for(client: docker.DockerClient, spec: EnvironmentSpec) -> str:
     """The key of the environment that this would be built as; empty if the image that it starts from is not here."""
     base = images.find(client, spec.image or images.BASE)
     return recipe.key_of(spec, spec.base_commit, base.id) if base is not None else ""
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether the engine is counting for somebody else: older ones refuse a second count rather than let it wait."""
+    return isinstance(error, APIError) and "already running" in str(error)
+
+
+@retry(retry=retry_if_exception(_is_busy), wait=wait_fixed(0.5), stop=stop_after_delay(120), reraise=True)
+def _usage(client: docker.DockerClient) -> dict[str, Any]:
+    """What everything on the engine takes up."""
+    found: dict[str, Any] = client.df()
+    return found
 
 
 def _held(entry: Mapping[str, Any], kind: Kind) -> Held:

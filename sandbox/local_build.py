@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ class Builder:
             path = recipe.outcome(execution, str(spec.repository)).path
             remove_tree(draft / "tmp")
             about = {name: spec.about.get(name, "") for name in ("project", "instance")}
-            built = Built(path, python.prefixes, key, **about, commit=commit, version=version("runoff"), size=size_of(draft))
+            built = Built(path, python.prefixes, key, **about, commit=commit, version=recipe.maker(), size=size_of(draft))
             (draft / "built.json").write_text(json.dumps(asdict(built)))
             draft.rename(location)
         except OSError as error:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sandbox.api import WORKDIR, EnvironmentSpec, Execution, Limits, Script, digest_of
@@ -143,6 +144,14 @@ def key_of(spec: EnvironmentSpec, commit: str, *origin: str) -> str:
     pairs = [text for name in sorted(spec.variables) for text in (name, spec.variables[name])]
     tree = "image" if spec.repository is None else "repository"
     return digest_of(VERSION, tree, commit, spec.setup, spec.python, *origin, *pairs)
+
+
+def maker() -> str:
+    """The version of runoff that builds; empty where the packages are used without being installed."""
+    try:
+        return version("runoff")
+    except PackageNotFoundError:
+        return ""
 
 
 def outcome(execution: Execution, where: str) -> Built:

@@ -199,8 +199,8 @@ def test_unfinished_run_keeps_its_image(runoff, start, repository, project, solv
     process = start(*solve_arguments[: solve_arguments.index("--sandbox")], *options)
     wait_until(lambda: "editing" in person.open())
     every = ["images", "prune", "--project", project, "--all"]
-    code, out, _ = runoff(*every)
-    assert code == 0
+    code, out, err = runoff(*every)
+    assert code == 0, err
     assert re.search("an unfinished run needs it|a container uses it", out), "a living run keeps its image whatever is asked"
     process.kill()
     process.communicate()

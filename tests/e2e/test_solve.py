@@ -156,8 +156,8 @@ def test_settings_are_shown_with_their_sources(runoff, solve_arguments):
 
 def test_help_has_an_example_for_each_command(runoff):
     _, out, _ = runoff("--help")
-    for command in ("solve", "batch", "resume", "show", "doctor"):
+    for command in ("solve", "batch", "ensemble", "evaluate", "report", "resume", "show", "doctor"):
         assert command in out
         assert f"Example: runoff {command}" in " ".join(runoff(command, "--help")[1].split())
-    for later in ("ensemble", "evaluate", "serve"):
+    for later in ("view", "serve"):
         assert later not in out.split()

@@ -7,6 +7,7 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import docker
@@ -130,3 +131,19 @@ def test_container_keeps_an_image(client: docker.DockerClient, own_image: str) -
         assert len(of_project(client, own_image)) == 1
     finally:
         client.api.remove_container(container["Id"])
+
+
+@pytest.mark.docker
+def test_many_may_list_at_once(client: docker.DockerClient, own_image: str) -> None:
+    """Engines before 23 count for one at a time, and refuse the others."""
+
+    def ask(_: int) -> list[Held]:
+        asking = docker.from_env()
+        try:
+            return of_project(asking, own_image)
+        finally:
+            asking.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(ask, range(6)))
+    assert [len(held) for held in found] == [1] * 6
