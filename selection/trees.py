@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import clones
 from agent.encodings import decode
 from agent.instances import Instance
 from sandbox.applying import apply_patch
@@ -35,7 +36,7 @@ class Trees:
 
     def files(self, instance: Instance, paths: Collection[str]) -> dict[str, str] | None:
         """The text of those of the paths that are files at the base commit; None if there is no clone that has it."""
-        clone = self._clone(instance.repo)
+        clone = clones.find(self.folder, instance.repo)
         if clone is None:
             return None
         wanted = sorted(path for path in set(paths) if path and "\n" not in path)
@@ -48,11 +49,6 @@ class Trees:
             return None
         there = zip(wanted, found[1:], strict=True)
         return {path: decode(data, python=path.endswith(".py")).text for path, data in there if data is not None}
-
-    def _clone(self, repo: str) -> Path | None:
-        names = (repo.replace("/", "__"), repo, repo.rpartition("/")[2])
-        places = (self.folder / f"{name}{end}" for name in names if name for end in ("", ".git"))
-        return next((place for place in places if place.is_dir()), None)
 
 
 def _objects(said: bytes, count: int) -> list[bytes | None]:

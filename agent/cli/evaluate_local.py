@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent import clones
 from agent.cli.environment import prepare
 from agent.cli.inputs import NOTHING, inputs_of
 from agent.cli.settings import AUTO, SolveSettings
@@ -69,7 +70,9 @@ class LocalJudges:
             self._watch(Event(instance.id, STAGE, f"{instance.id}: {line}"))
 
         async def build() -> Bench:
-            settings = self._settings.model_copy(update={"repo": _place(self._options.repos, instance.repo)})
+            repos = self._options.repos
+            clone = str(clones.require(repos, instance.repo)) if repos else ""
+            settings = self._settings.model_copy(update={"repo": clone})
             if not settings.install_specs and settings.setup == AUTO and not settings.repo:
                 return await self._of_image(instance, tell)
             async with self._opening:
@@ -100,17 +103,3 @@ def local_bases(
     chosen = (settings.setup, settings.image, settings.python, settings.test_command, str(options.network))
     shared = digest_of("local", sandbox, str(harness.version), specs, *chosen, options.limits.digest)
     return {name: digest_of(shared, gold.of(name).digest) for name in names}
-
-
-def _place(repos: Path | None, repo: str) -> str:
-    """The clone of `owner/name` in a folder of clones; empty if there is no such folder. Raises InputError."""
-    if repos is None:
-        return ""
-    owner, _, name = repo.partition("/")
-    tried = [f"{owner}__{name}", f"{owner}/{name}", name]
-    for place in (repos / (each + end) for each in tried for end in ("", ".git")):
-        if place.is_dir():
-            return str(place)
-    raise InputError(
-        f"there is no clone of {repo}", where=str(repos), hint=f"git clone https://github.com/{repo} {repos / tried[0]}"
-    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent import clones
 from agent.cli.settings import BatchSettings
 from agent.instances import Broken, Instance, Instances, load
 from sandbox.errors import InputError
@@ -79,13 +80,4 @@ def clone_of(instance: Mapping[str, Any], repos: str) -> str:
     repo = str(instance["repo"])
     if not repos:
         return f"https://github.com/{repo}"
-    folder = Path(repos).expanduser()
-    names = (str(instance["id"]), repo.replace("/", "__"), repo, repo.rpartition("/")[2])
-    for place in (folder / f"{name}{end}" for name in names for end in ("", ".git")):
-        if place.is_dir():
-            return str(place.resolve())
-    raise InputError(
-        f"there is no clone of {repo}",
-        where=str(folder),
-        hint=f"git clone https://github.com/{repo} {folder / names[1]}, then: runoff resume RUN --retry data",
-    )
+    return str(clones.require(Path(repos).expanduser(), repo, str(instance["id"])).resolve())
