@@ -135,7 +135,7 @@ class Appender:
             self._handle = None
 
     def _open(self) -> None:
-        self._new = not self.path.exists()
+        self._new = self._new or not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         whole = self.path.read_bytes().rfind(b"\n") + 1
@@ -180,9 +180,10 @@ class Appender:
     def _take_back(self) -> None:
         """Cut off what is not known to be kept; if that fails too, it is done when the file is opened again."""
         self._losses += 1
-        if self._handle is not None and self._end is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._handle, self._end)
+        if self._handle is not None:
+            if self._end is not None:  # it could be read when it was opened
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._handle, self._end)
             os.close(self._handle)
             self._handle = None
 

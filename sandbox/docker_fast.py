@@ -86,7 +86,7 @@ class FastDockerSandbox(DockerSandbox):
             "inodes": limits.files,
             "network": network,
             "host_name": HOST_NAME,
-            "filter": seccomp.program().hex(),
+            "filters": seccomp.programs(),
             "grace": GRACE_SECONDS / 2,
         }
         kind = Kind(image, network, limits.memory_mb, limits.processes)

@@ -296,12 +296,13 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 @contextlib.contextmanager
 def faults(what: str) -> Iterator[None]:
-    """Turn the engine's exceptions into SandboxLost."""
+    """Turn the engine's exceptions into SandboxLost; an image that is not there will not be there the next time either."""
     try:
         yield
     except FAULTS as error:
         explanation = getattr(error, "explanation", None) or str(error)
-        raise SandboxLost(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
+        kind = SandboxError if isinstance(error, docker.errors.ImageNotFound) else SandboxLost
+        raise kind(f"{what}: {explanation}", where="Docker engine", hint=HINT) from error
 
 
 def hardening(names: Sequence[str] = ("/tmp", "/dev/shm"), *, disk_mb: int, inodes: int) -> dict[str, Any]:  # noqa: S108  in the container

@@ -245,7 +245,7 @@ class LocalSandbox:
                 "stage": stage,
                 "uid": self._uid,
                 "host_name": HOST_NAME,
-                "filter": seccomp.program().hex(),
+                "filters": seccomp.programs(),
                 "grace": GRACE_SECONDS / 2,
             }
             whole = {**plan, **common, "cgroups": group.procs if group else []}

@@ -48,7 +48,11 @@ class Worker:
         if not self._greeted:
             self._hear(deadline)
             self._greeted = True
-        answer: dict[str, Any] = json.loads(self._hear(deadline))
+        said = self._hear(deadline)
+        try:
+            answer: dict[str, Any] = json.loads(said)
+        except ValueError as error:
+            raise Lost(f"the answer cannot be read: {error}") from error
         return answer
 
     @property

@@ -299,4 +299,4 @@ def confine(plan: Plan) -> None:
     if not plan["network"]:
         raise_loopback()
     change_root(build_root(plan, plan["stage"]))
-    drop_privileges(plan["uid"], bytes.fromhex(plan["filter"]))
+    drop_privileges(plan["uid"], bytes.fromhex(plan["filters"].get(os.uname().machine, "")))

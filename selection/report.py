@@ -223,7 +223,8 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 
 def _cost(run: Run) -> Cost:
-    return Cost(Ledger(run.ledger).by_stage(), len(run.instances()))
+    ledger = Ledger(run.ledger)
+    return Cost(ledger.by_stage(), len(ledger.instances))
 
 
 def _failures(run: Run) -> dict[str, int]:

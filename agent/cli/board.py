@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.store import Run, read_json, write_json
+from agent.store import Run, write_json
 from sandbox.errors import StoreError
 
 SHARE = 20
@@ -30,8 +30,7 @@ class Board:
         self._run = run
         self._model = model
         self._clock = clock
-        run.write_predictions(model)
-        self._missing = read_json(run.path / "unresolved.json")
+        self._missing = run.write_predictions(model)
         self._lines: list[str] = []
         self._stale = False
         self._due = 0.0

@@ -54,7 +54,7 @@ async def judge_officially(
 ) -> None:
     """Judge what is left. Raises InputError (rows that this harness does not read), SandboxUnavailable (no engine)."""
     for name, patch, its_basis, judgement in official.finished_before(results.folder):
-        if bases.get(name) == its_basis and patch in todo.left.get(name, []):
+        if judgement.outcome.judged and bases.get(name) == its_basis and patch in todo.left.get(name, []):
             todo.keep(name, patch, judgement)
             todo.left[name].remove(patch)
     calls = list(_calls(todo.left, bases))

@@ -32,8 +32,13 @@ def conclude(summary: Summary, submissions: list[Submission], errors: Console, *
         for one in submissions:
             typer.echo(f"{one.name}: {in_words(counts(judged[one.name]))}")
         typer.echo(f"results: {place}\nmore: runoff report {summary.folder}")
-    every = [judgement for judgements in judged.values() for judgement in judgements] + candidates
-    faults = [judgement for judgement in every if judgement and judgement.outcome is Outcome.INFRASTRUCTURE]
+    tried = [
+        summary.outcome(one, name)
+        for one in submissions
+        for name in summary.instances
+        if name in one.patches and name not in one.settled
+    ]
+    faults = [judgement for judgement in tried + candidates if judgement and judgement.outcome is Outcome.INFRASTRUCTURE]
     if faults and not as_json:
         errors.print(
             f"not judged, as the infrastructure failed: {len(faults)}; the same command tries them again", style="yellow"

@@ -207,6 +207,11 @@ class Ledger:
             if call.instance == instance
         )
 
+    @property
+    def instances(self) -> set[str]:
+        """Those that calls were made for."""
+        return {*self._of_instances, *(call.instance for call in self._open.values())}
+
     def of_instance(self, instance: str) -> Totals:
         """Over the calls of one instance."""
         ended = self._of_instances.get(instance, Totals())

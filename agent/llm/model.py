@@ -153,17 +153,20 @@ class OutOfBudget(BudgetReached):
     """A call that has failed, perhaps at a cost, and that the budget does not let be tried again."""
 
     may_be_billed = True
+    flag = "--budget"
 
     def __init__(self, short: str, fault: Transient) -> None:
         super().__init__(
             f"the budget does not suffice for another attempt: {short}; the last one failed: {fault.message}",
             where=fault.where,
-            hint="raise it: runoff resume RUN --budget MORE",
+            hint=f"raise it: runoff resume RUN {self.flag} MORE",
         )
 
 
 class OutOfIssueBudget(OutOfBudget, IssueBudgetReached):
     """The same for the limit on one instance."""
+
+    flag = "--budget-per-issue"
 
 
 @dataclass(frozen=True, slots=True)

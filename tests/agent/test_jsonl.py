@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -199,3 +200,19 @@ def test_a_line_that_nobody_waited_for_is_kept_when_the_file_is_closed(tmp_path)
     file.close()
     file.append({"kind": "b"})
     assert [line["kind"] for line in read_lines(file.path, "it")] == ["start", "a", "b"]
+
+
+def test_file_that_cannot_be_read_when_it_is_opened_keeps_its_lines(tmp_path, monkeypatch):
+    path = tmp_path / "lines.jsonl"
+    first = Appender(path, "lines", {"kind": "start"})
+    first.append({"kind": "kept"})
+    first.close()
+    held = path.read_bytes()
+    again = Appender(path, "lines", {"kind": "start"})
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EMFILE, "too many open files")))
+        with pytest.raises(StoreError):
+            again.append({"kind": "lost"})
+    again.append({"kind": "next"})
+    again.close()
+    assert path.read_bytes() == held + b'{"kind": "next"}\n'
