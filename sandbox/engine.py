@@ -29,7 +29,7 @@ from sandbox import disk, leftovers, owners
 from sandbox.errors import SandboxError, SandboxLost
 from sandbox.jobs import HOST_NAME, RUNNER_MODULES, START_RUNNER, source
 
-RUN_LABEL = "runoff.run"
+RUN_LABEL = leftovers.RUN
 PID_LABEL = "runoff.pid"
 HINT = "scripts/docker-engine"
 PLACE = "/runoff"
@@ -53,7 +53,7 @@ ANSWER_SECONDS = 10
 """How long an engine may take to say its version before it counts as away."""
 STOP_SIGNAL = "SIGKILL"
 """What an engine that stops ends our containers with: their first process takes no other hint, and it would wait 10 s."""
-FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
+FAULTS = leftovers.FAULTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ RUN = "runoff.run"
 SCRATCH = "runoff-build-"
 """Begins the name of a build's folder below the temporary one; the process id follows."""
 LONG_AGO = 24 * 3600.0
-_FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
+FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def find(client: docker.DockerClient, run: str = "") -> Iterator[Leftover]:
     try:
         containers = client.api.containers(all=True, filters={"label": label})
         volumes = client.api.volumes(filters={"label": label, "dangling": True}).get("Volumes") or []
-    except _FAULTS as error:
+    except FAULTS as error:
         raise SandboxError(
             f"the engine cannot be asked what is left: {error}", where="Docker engine", hint="runoff doctor"
         ) from error
@@ -86,7 +86,7 @@ def remove(client: docker.DockerClient, left: Leftover) -> bool:
                 assert_never(left.kind)
     except docker.errors.NotFound:
         return True
-    except _FAULTS:
+    except FAULTS:
         return False
     return True
 
@@ -113,12 +113,12 @@ def _ended(client: docker.DockerClient, container: Any) -> float | None:
     try:
         text = client.api.inspect_container(container["Id"])["State"]["FinishedAt"]
         return datetime.fromisoformat(text[:19] + "+00:00").timestamp()
-    except (*_FAULTS, KeyError, ValueError):
+    except (*FAULTS, KeyError, ValueError):
         return None
 
 
 def _written(client: docker.DockerClient, name: str) -> int:
-    with contextlib.suppress(*_FAULTS):
+    with contextlib.suppress(*FAULTS):
         listed = client.api.containers(all=True, filters={"id": name}, size=True)
         return sum(int(entry.get("SizeRw") or 0) for entry in listed)
     return 0

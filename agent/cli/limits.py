@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from agent.cli.settings import SolveSettings
-from sandbox.api import UNITS, EnvironmentSpec, Execution, Limit, Limits
-
-ORDER: tuple[Limit, ...] = ("seconds", "memory", "processes", "disk", "inodes", "output")
+from sandbox.api import UNITS, EnvironmentSpec, Execution, Limits
 
 
 def bounded_by(settings: SolveSettings, spec: EnvironmentSpec | None) -> SolveSettings:
@@ -33,7 +31,7 @@ def limits_of(settings: SolveSettings) -> Limits:
 
 def in_words(limits: Limits) -> str:
     """Such as `120 seconds, 2048 MiB of memory, ...`."""
-    return ", ".join(f"{limits.of(limit):g} {UNITS[limit]}" for limit in ORDER)
+    return ", ".join(f"{limits.of(limit):g} {UNITS[limit]}" for limit in UNITS)
 
 
 def reached(executions: Iterable[Execution]) -> str:

@@ -255,3 +255,18 @@ def registry(require_service, tmp_path):
     folder.mkdir()
     with image_registry.serve(folder) as served:
         yield served
+
+
+@pytest.fixture
+def start(runoff):
+    """`runoff.start`, and nothing of it is left when the test ends, however it does."""
+    started = []
+
+    def begin(*arguments):
+        started.append(runoff.start(*arguments))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()

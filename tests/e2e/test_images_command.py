@@ -49,21 +49,6 @@ def project(repository, git):
     client.close()
 
 
-@pytest.fixture
-def start(runoff):
-    """`runoff.start`, and nothing of it is left when the test ends, however it does."""
-    started = []
-
-    def begin(*arguments):
-        started.append(runoff.start(*arguments))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def listed(runoff, *arguments):
     code, out, err = runoff("images", "ls", "--json", *arguments)
     assert code == 0, err

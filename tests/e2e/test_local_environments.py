@@ -18,21 +18,6 @@ def cache(tmp_path, runoff):
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def start(runoff):
-    """`runoff.start`, and nothing of it is left when the test ends, however it does."""
-    started = []
-
-    def begin(*arguments):
-        started.append(runoff.start(*arguments))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def listed(runoff, *arguments, **environment):
     code, out, err = runoff("images", "ls", "--json", *arguments, **environment)
     assert code == 0, err
