@@ -223,8 +223,7 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 
 def _cost(run: Run) -> Cost:
-    ledger = Ledger(run.ledger)
-    return Cost(ledger.by_stage(), len(ledger.instances))
+    return Cost(Ledger(run.ledger).by_stage(), len(run.instances()))
 
 
 def _failures(run: Run) -> dict[str, int]:
