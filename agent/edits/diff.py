@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from sandbox.api import Patch
 from sandbox.errors import InfrastructureError
-
 
 KEPT = 1024
 """Patches that are remembered: samples of an issue make the same edits, soon after each other, and each costs two processes.
 Enough for all issues under way; files are not kept, only what they hash to."""
 _MADE: dict[bytes, Patch] = {}
-"""By digest of the changes, the latest last. Threads share it: each step is one operation of the dictionary."""
+"""By digest of the changes, the latest last."""
+_LOCK = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,13 @@ class Change:
 def diff_of(changes: Mapping[str, Change]) -> Patch:
     """The patch from all `before` to all `after`, by path. Raises InfrastructureError if git fails."""
     key = _digest(changes)
-    patch = _MADE.pop(key, None) or _diff_of(changes)
-    _MADE[key] = patch  # the latest last
-    while len(_MADE) > KEPT:
-        _MADE.pop(next(iter(_MADE)), None)
+    with _LOCK:
+        patch = _MADE.pop(key, None)
+    patch = patch or _diff_of(changes)
+    with _LOCK:
+        _MADE[key] = patch
+        if len(_MADE) > KEPT:
+            del _MADE[next(iter(_MADE))]
     return patch
 
 
