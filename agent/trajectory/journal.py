@@ -111,8 +111,13 @@ class Journal:
         self._file.append(entry.line())
         self._entries[entry.branch, entry.sequence] = entry
 
+    def keep(self, entry: Entry) -> None:
+        """The same without waiting: a kill does not lose it, a power cut may until the file is closed."""
+        self._file.write(entry.line())
+        self._entries[entry.branch, entry.sequence] = entry
+
     async def commit(self, entry: Entry, *, remember: bool = True) -> None:
-        """The same while others go on. `remember`: it will be looked up again in this process."""
+        """`append` while others go on. `remember`: it will be looked up again in this process."""
         self._file.write(entry.line())
         await self._file.lasting()
         if remember:
