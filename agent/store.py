@@ -23,9 +23,8 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import filelock
 
@@ -68,7 +67,9 @@ def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with _opened(temporary) as file:
+        if not path.parent.is_dir():  # mostly it is there
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
             file.flush()
             if lasting:
@@ -82,16 +83,6 @@ def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
         raise StoreError(
             f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume"
         ) from error
-
-
-def _opened(path: Path) -> TextIO:
-    """A new file, and its folder if there is none: mostly there is one."""
-    how = partial(path.open, "w", encoding="utf-8", errors="surrogateescape", newline="")
-    try:
-        return how()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return how()
 
 
 def write_json(path: Path, value: Any) -> None:

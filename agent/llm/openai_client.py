@@ -11,7 +11,7 @@ import httpx2
 import openai
 
 from agent.llm.client import CallKey
-from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
+from agent.llm.endpoint import CONNECTIONS, IDLE, STREAM_ABOVE, Endpoint
 from agent.llm.errors import UnknownModel
 from agent.llm.faults import complaint_of, fault_of_status, garbled
 from agent.llm.messages import Reply, Request
@@ -52,7 +52,7 @@ class OpenAIClient:
         self._parameters = Parameters(spec)
         self._at = Endpoint(spec, base_url, timeout, idle, openai.APIConnectionError, openai.APIResponseValidationError)
         limits = openai.Timeout(timeout, connect=connect)
-        http = openai.DefaultAioHttpClient(timeout=limits)
+        http = openai.DefaultAioHttpClient(timeout=limits, limits=CONNECTIONS)
         self._sdk = openai.AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or "https://api.openai.com/v1",

@@ -116,12 +116,10 @@ class Journal:
         self._file.write(entry.line())
         self._entries[entry.branch, entry.sequence] = entry
 
-    async def commit(self, entry: Entry, *, remember: bool = True) -> None:
-        """`append` while others go on. `remember`: it will be looked up again in this process."""
+    async def commit(self, entry: Entry) -> None:
+        """`append` while others go on, for an effect that is not looked up again in this process."""
         self._file.write(entry.line())
         await self._file.lasting()
-        if remember:
-            self._entries[entry.branch, entry.sequence] = entry
 
     def forget(self, entry: Entry) -> None:
         """Let go of an effect that was looked up and will not be again; it stays in the file."""
