@@ -165,12 +165,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = vars(parser.parse_args())
     as_json, keep = chosen.pop("json"), chosen.pop("keep")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or run and server would live on
     with tempfile.TemporaryDirectory(prefix="runoff-soak-") as scratch:
         soak = Soak(Plan(**chosen), keep or Path(scratch))
         soak.folder.mkdir(parents=True, exist_ok=True)
         soak.work()
         found = figures(soak.plan, soak.run, soak.lives, soak.journals, soak.seen())
-    print(json.dumps(found) if as_json else "\n".join(f"{name:<16} {value}" for name, value in found.items()))
+        lines = [json.dumps(found)] if as_json else [f"{name:<20} {value}" for name, value in found.items()]
+        print("\n".join(lines), flush=True)  # before tens of thousands of files are removed
 
 
 if __name__ == "__main__":
