@@ -8,7 +8,7 @@ breaks its ties. Steps that need a sandbox or a model join by being registered u
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from agent.instances import Instance
@@ -37,6 +37,8 @@ class Ruling:
     out: tuple[Placed, ...] = ()
     note: str = ""
     """Anything about the step as a whole."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What it rests on, as plain JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class StepRecord:
     kept: tuple[Entry, ...]
     out: tuple[Entry, ...]
     note: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class Chain:
         for step in self.steps if candidates else ():
             ruling = await step(Contest(instance, candidates, total))
             candidates = tuple(placed.candidate for placed in ruling.kept)
-            records.append(StepRecord(step.name, _entries(ruling.kept), _entries(ruling.out), ruling.note))
+            records.append(StepRecord(step.name, _entries(ruling.kept), _entries(ruling.out), ruling.note, ruling.evidence))
             if not candidates:
                 reason = f"{step.name} left nobody: {ruling.out[0].reason if ruling.out else ruling.note}"
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from selection.outcomes import counted
 from selection.record import Method
 from selection.shortlist import Ranked, Shortlist, compare, deciding
 from selection.trajectory import Decision
@@ -33,7 +34,7 @@ def victory(ranked: Sequence[Ranked], decision: Decision, *, voted: bool) -> str
     elif len(ranked) == 1:
         said.append("It is the only candidate that applies.")
     elif decision.chosen:
-        effort = f"{_counted(decision.calls, 'model call')} and {_counted(len(decision.trials), 'script')}"
+        effort = f"{counted(decision.calls, 'model call')} and {counted(len(decision.trials), 'script')}"
         place = next(number for number, one in enumerate(ranked, 1) if one.candidate == decision.chosen)
         said.append(f"The selection trajectory chose it after {effort}; in rank it was number {place}.")
     else:
@@ -52,7 +53,3 @@ def defeat(one: Ranked, better: Ranked, short: Shortlist, decision: Decision) ->
     if decision.chosen:
         return f"a finalist; the selection trajectory preferred {better.candidate.id}"
     return f"a finalist: {compare(one, better, 'the winner')}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

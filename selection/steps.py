@@ -195,8 +195,8 @@ def label_free(split: Split, members: Sequence[str], *, seed: int = 0, trees: Tr
         "equivalence": lambda argument: Equivalence(_level(argument), trees),
         "consensus": _plain(lambda: Consensus(split)),
         "first": _plain(lambda: First(tuple(members))),
-        "random": lambda argument: Random(_number(argument, least=0) if argument else seed),
-        "top": lambda argument: Top(_number(argument, least=1)),
+        "random": lambda argument: Random(number(argument, least=0) if argument else seed),
+        "top": lambda argument: Top(number(argument, least=1)),
     }
 
 
@@ -216,7 +216,8 @@ def _level(argument: str) -> Level:
     return Level(argument) if argument else Level.SYNTAX
 
 
-def _number(argument: str, *, least: int) -> int:
+def number(argument: str, *, least: int) -> int:
+    """A step's argument that is a whole number. Raises ValueError for anything else."""
     if not argument.isdecimal() or int(argument) < least:
         raise ValueError(f"it takes a whole number from {least} on, such as {least + 2}")
     return int(argument)
