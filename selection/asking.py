@@ -44,6 +44,11 @@ class Single:
         """With the number of asks, unless it is one."""
         return "single" if self.asks == 1 else f"single:{self.asks}"
 
+    @property
+    def most_calls(self) -> int:
+        """Model calls for one instance at most."""
+        return self.asks * self.settings.attempts
+
     async def __call__(self, contest: Contest) -> Ruling:
         """A candidate's score is the number of asks that named it; ties stay in the order so far."""
         shown = contest.candidates[: self.settings.shown]
@@ -74,6 +79,11 @@ class Pairwise:
     def name(self) -> str:
         """With the number of candidates, unless it is the usual one."""
         return "pairwise" if self.count == fit(self.settings.pairs) else f"pairwise:{self.count}"
+
+    @property
+    def most_calls(self) -> int:
+        """Model calls for one instance at most."""
+        return self.count * (self.count - 1) * self.settings.attempts
 
     async def __call__(self, contest: Contest) -> Ruling:
         """A candidate's score is its wins and half its draws; ties stay in the order so far."""

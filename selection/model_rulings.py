@@ -17,15 +17,16 @@ def preferred(contest: Contest, compared: Sequence[Placed], calls: int, note: st
     rest = [one for one in contest.candidates if one.id not in asked]
     behind = [Placed(one, f"not compared: behind the first {len(compared)}") for one in rest]
     notes = [counted(calls, "model call"), note, f"level with the first: {', '.join(level)}" if level else ""]
-    said = {"calls": calls, "chosen": first.candidate.id, **evidence}
-    return Ruling((first, *others, *behind), note=_joined(notes), evidence=said)
+    said = {"chosen": first.candidate.id, "undecided": "", **evidence}
+    return Ruling((first, *others, *behind), note=_joined(notes), figures={"calls": calls}, evidence=said)
 
 
 def as_before(contest: Contest, why: str, calls: int = 0, evidence: Mapping[str, Any] | None = None) -> Ruling:
     """The order so far, since nothing was decided."""
     kept = tuple(Placed(one, f"number {place} of the order so far") for place, one in enumerate(contest.candidates, 1))
     notes = [counted(calls, "model call") if calls else "", why, "the order so far stands"]
-    return Ruling(kept, note=_joined(notes), evidence={"calls": calls, "chosen": None, **(evidence or {})})
+    said = {"chosen": None, "undecided": why if calls else "", **(evidence or {})}
+    return Ruling(kept, note=_joined(notes), figures={"calls": calls}, evidence=said)
 
 
 def _joined(notes: Sequence[str]) -> str:

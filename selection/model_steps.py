@@ -54,6 +54,11 @@ class Trajectory:
         """With the number, unless it is the usual one."""
         return "trajectory" if self.count == self.settings.finalists else f"trajectory:{self.count}"
 
+    @property
+    def most_calls(self) -> int:
+        """Model calls for one instance at most."""
+        return self.settings.turns
+
     async def __call__(self, contest: Contest) -> Ruling:
         """Whom it chooses goes first; the others keep their order."""
         finalists = contest.candidates[: self.count]
@@ -68,10 +73,10 @@ class Trajectory:
             settings=self.settings,
         )
         trials = [asdict(trial) for trial in decision.trials]
-        said = {"argument": decision.argument, "undecided": decision.undecided, "trials": trials}
+        said = {"argument": decision.argument, "trials": trials}
         effort = f"{counted(decision.calls, 'model call')} and {counted(len(trials), 'script')}"
         if decision.chosen is None:
-            return as_before(contest, f"it did not decide: {decision.undecided}", decision.calls, said)
+            return as_before(contest, decision.undecided, decision.calls, said)
         placed = [_of_finalist(one, decision.chosen, effort) for one in finalists]
         return preferred(contest, placed, decision.calls, "", said)
 

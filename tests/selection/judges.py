@@ -12,6 +12,7 @@ from agent.llm.client import CallKey
 from agent.llm.messages import Reply, Request
 from agent.trajectory.flow import Asks, Flow, Runs, TrajectoryKey
 from agent.trajectory.journal import Journal
+from sandbox.api import Limits
 from sandbox.errors import InputError
 
 _CANDIDATE = re.compile(r'<candidate number="(\d+)">\n(.*?)\n</candidate>', re.DOTALL)
@@ -58,7 +59,7 @@ class Table:
     executor: Runs | None = None
     opened: list[Flow] = field(default_factory=list)
 
-    async def flow(self, instance: Instance, step: str) -> Flow:
+    async def flow(self, instance: Instance, step: str, *, at_least: Limits | None = None) -> Flow:
         journal = Journal(self.folder / f"{instance.id}-{step.replace(':', '-')}.jsonl")
         self.opened.append(Flow(TrajectoryKey(instance.id, step, 0), journal, model=self.model, executor=self.executor))
         return self.opened[-1]

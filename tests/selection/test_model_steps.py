@@ -48,7 +48,7 @@ async def test_whom_the_model_prefers_wins(settle, patches, chain):
     step = choice.steps[-1]
     assert (step.step, step.evidence["chosen"]) == (chain, choice.chosen.id)
     assert [one.score for one in step.kept] == sorted((one.score for one in step.kept), reverse=True)
-    assert json.loads(json.dumps(choice.to_json()))["steps"][-1]["evidence"]["calls"] > 0
+    assert json.loads(json.dumps(choice.to_json()))["steps"][-1]["figures"]["calls"] > 0
 
 
 @pytest.mark.parametrize("chain", ["single:2", "pairwise", "trajectory"])
@@ -71,7 +71,7 @@ async def test_trajectory_keeps_its_trials_and_those_behind_its_finalists(settle
     step = choice.steps[-1]
     (trial,) = step.evidence["trials"]
     assert set(trial["verdicts"]) == {one.id for one in step.kept[:2]}
-    assert (step.evidence["argument"], step.evidence["calls"]) == ("So it is.", 2)
+    assert (step.evidence["argument"], step.figures["calls"]) == ("So it is.", 2)
     assert step.kept[0].reason == "chosen after 2 model calls and 1 script"
     assert step.kept[1].reason == f"it preferred {choice.chosen.id}"
     assert {one.reason for one in step.kept[2:]} == {"not compared: behind the first 2"}
@@ -82,7 +82,7 @@ async def test_trajectory_without_a_choice_leaves_the_order(settle, scripted, pa
     choice, _ = await settle("trajectory", scripted("hm", "hm"), patches, turns=2)
     assert choice.chosen == plain.chosen
     step = choice.steps[-1]
-    assert step.note == "2 model calls; it did not decide: no choice within 2 model calls; the order so far stands"
+    assert step.note == "2 model calls; no choice within 2 model calls; the order so far stands"
     assert step.evidence["chosen"] is None
 
 
@@ -148,7 +148,7 @@ async def test_single_prompt_shows_so_many_at_most(settle, patches):
 async def test_unreadable_answer_goes_back_once_and_counts_as_a_call(settle, scripted, patches):
     model = scripted("Hm.", Reply("<choose>7", stop_reason=StopReason.LENGTH), "<choose>2</choose>")
     choice, _ = await settle("single", model, patches)
-    assert choice.steps[-1].evidence["calls"] == 3
+    assert choice.steps[-1].figures["calls"] == 3
     assert "Your reply had no choice" in model.told(1)
     assert "cut off at the length limit" in model.told(2)
 
