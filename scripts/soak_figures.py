@@ -104,7 +104,7 @@ def without(whole: Span, spans: Iterable[Span]) -> list[Span]:
         if begin > start:
             left.append((start, begin))
         start = max(start, end)
-    return [*left, (start, whole[1])]
+    return [*left, (start, whole[1])] if start < whole[1] else left
 
 
 def length(spans: Iterable[Span]) -> float:

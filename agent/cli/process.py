@@ -10,8 +10,10 @@ OTHER_FILES = 10
 """Files and pipes of an instance under way besides its two journals a sample: the repository's processes, the executions."""
 SPARE_FILES = 200
 """What is open whatever is under way."""
-COLLECTED = 20_000
-"""Objects made, less those let go of, after which the youngest are looked through; Python's own number is 700."""
+COLLECTED = (5_000, 5, 5)
+"""Objects made, less those let go of, after which the youngest are looked through; how often that happens until older ones
+are. Python's own numbers are 700, 10 and 10. With these all are looked through some twenty times in 500 instances of ten
+samples: what an instance leaves in cycles must not pile up."""
 
 
 def allow_files(at_once: int, samples: int, in_flight: int) -> str:
@@ -33,4 +35,4 @@ def collect_rarely() -> None:
     """Look for garbage in cycles less often, and not in what lives as long as the process: that took 8 % of its time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECTED, 20, 20)
+    gc.set_threshold(*COLLECTED)
