@@ -1,6 +1,7 @@
 """`runoff batch`: a split of small instances from rows to predictions."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -173,6 +174,11 @@ def test_an_estimate_before_anything_is_spent(batch):
     code, _, err = batch.start("--instances", "0:2", "--run", "estimated")
     assert code == 0, err
     assert "estimate: about" in err
+    effort = json.loads((batch.run.with_name("estimated") / batch.ids()[0] / "effort.json").read_text())
+    assert 0 < effort["environment_seconds"] < effort["seconds"]
+    assert effort["executions"] > 4
+    code, out, err = batch.start("--dry-run")
+    assert re.search(r"; about \d:\d\d:\d\d by how long run \S+ took, bound by", out), out
     code, out, _ = batch.start("--dry-run", "--json", "--runs", "runs")
     told = json.loads(out)
     assert told["earlier"]["instances"] >= 2
