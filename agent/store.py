@@ -42,6 +42,7 @@ CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming",
     "budget_calls",
     "budget_per_issue",
     "instances_at_once",
+    "remove_images",
 }
 """Settings that may differ when a run is taken up again: they do not change what a model sees."""
 RECENT = 10_000

@@ -27,6 +27,7 @@ from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
 from agent.cli.split_estimate import estimate_split, note_costs, noted_costs
 from agent.cli.standing import Numbers
+from agent.cli.tidying import Tidying, When
 from agent.endings import RECORD, Cause, Ending, failed
 from agent.llm.totals import Totals
 from agent.pipeline import Result
@@ -200,7 +201,9 @@ class BatchSession(Session):
         self._interrupt.hint = f"runoff resume {self.run.name}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
-        crew = _Crew(opened, board, total=len(order), done=len(order) - len(waiting))
+        tidying = Tidying(self.run, _when(self.settings, opened), self._watch)
+        await tidying.begin()
+        crew = _Crew(opened, board, tidying, total=len(order), done=len(order) - len(waiting))
         at_once = min(self.settings.at_once, len(waiting))
         self._watch(
             Event(
@@ -222,6 +225,11 @@ class BatchSession(Session):
         return outcome
 
 
+def _when(settings: BatchSettings, opened: OpenRun) -> When:
+    """Only an engine has images."""
+    return settings.remove_images if opened.sandbox is not None and opened.sandbox.name == "docker" else "never"
+
+
 def allow_files() -> None:
     """Let this process open as many files as the system allows: an instance under way has some fifteen, shells say 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -233,9 +241,10 @@ def allow_files() -> None:
 class _Crew:
     """Carries instances of an open run through, and notes down what becomes of them."""
 
-    def __init__(self, opened: OpenRun, board: Board, *, total: int, done: int) -> None:
+    def __init__(self, opened: OpenRun, board: Board, tidying: Tidying, *, total: int, done: int) -> None:
         self._opened = opened
         self._board = board
+        self._tidying = tidying
         self._total, self._done = total, done
 
     @asynccontextmanager
@@ -251,6 +260,8 @@ class _Crew:
             ending = await self._carried(job, store)
         except Exception as error:
             ending = _noted(job.instance, error, store, self._opened.run.name)
+        if not ending.waits:
+            await self._tidying.ended()
         spent = self._opened.ledger.of_instance(job.instance)
         return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
 
