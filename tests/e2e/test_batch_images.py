@@ -9,7 +9,7 @@ from tests.e2e.batches import Batch
 from tests.e2e.playing import serving
 from tests.e2e.splits import Crowd, make_split
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def built(client, owners):
 def test_environments_of_finished_instances(batch, runoff):
     """The fourth instance has the first one's repository, so that environment is kept for it."""
     flags = ("--sandbox", "docker", "--samples", 1, "--workers", 1, "--instances-at-once", 1, "--remove-images", "always")
-    code, _, err = runoff(*batch.arguments(*flags), timeout=250)
+    code, _, err = runoff(*batch.arguments(*flags), timeout=380)
     assert code == 0, err
     assert set(batch.predictions()) == set(batch.ids())
     assert "images of finished instances, at least" in err
