@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from agent.store import write_text
+from agent.files import write_text
 from selection.report import Report
 from selection.tables import notes, sections
 

@@ -8,22 +8,9 @@ import pytest
 
 from agent import batch_async, resume_batch_async
 from sandbox.patching import touched
-from tests.e2e.batches import batch_of, bench_in
 from tests.e2e.splits import PRICE, write_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    with bench_in(tmp_path_factory.mktemp("bench")) as made:
-        yield made
-
-
-@pytest.fixture
-def batch(bench, request):
-    with batch_of(bench, request.node.name.removeprefix("test_")) as made:
-        yield made
 
 
 def test_a_split_to_the_end(batch):
@@ -58,6 +45,7 @@ def test_model_failures_are_tried_again_when_asked(batch):
     assert {number for number, _ in batch.player.order[asked:]} == {0, 4}
     assert {stage for _, stage in batch.player.order[asked:]} == {"testing", "editing", "selection"}, "the context stays"
     assert (batch.run / batch.ids()[0] / "earlier" / "1" / "result.json").exists()
+    assert max(Counter(batch.player.asked).values()) == 1, "to try again is to draw again: no seed is sent twice"
 
 
 def test_nothing_that_has_a_patch(batch):
@@ -82,8 +70,10 @@ def test_a_budget_for_each_issue_and_one_for_the_run(batch):
     code, _, err = batch.resume()
     assert len(batch.player.asked) == asked, "the limit is what it was"
     total = sum(free.values()) * 0.8
-    code, _, err = batch.resume("--budget-per-issue", 100, "--budget", total)
-    assert (code, "--budget MORE" in err) == (3, True), err
+    code, _, err = batch.resume("--budget-per-issue", 100, "--budget", total, die_at=("manifest.json: after", 0))
+    assert (code, len(batch.player.asked)) == (-9, asked), err
+    code, _, err = batch.resume()
+    assert (code, "--budget MORE" in err) == (3, True), "what was raised stays raised, though that process was killed"
     assert total * 0.4 < sum(batch.spent().values()) <= total + 1e-9
     code, _, err = batch.resume("--budget", 100)
     assert (code, set(batch.predictions())) == (0, set(batch.ids())), err
