@@ -2,9 +2,9 @@
 
 usage: scripts/sampling_experiment.py --repos CLONES --output FOLDER [--bugs FILE] [--only ID,...]
 
-Makes FOLDER/rows.jsonl and FOLDER/specs.json of the bugs in sampling_bugs.toml, by running the tests of each fix without and with
-it in the local sandbox. CLONES holds clones with their history, named owner__name. `runoff batch` and `runoff evaluate --local`
-take it from there; the commands are printed.
+Makes FOLDER/rows.jsonl and FOLDER/specs.json of the bugs in sampling_bugs.toml, by running the tests of each fix without and
+with it in the local sandbox. CLONES holds clones with their history, named owner__name. `runoff batch` and `runoff evaluate
+--local` take it from there; the commands are printed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from sampling_rows import TEST_COMMAND, Bug, fix_of, make_row, read_bugs
+from sampling_rows import Bug, fix_of, make_row, read_bugs
 
 from sandbox.errors import RunoffError
 from sandbox.local_sandbox import LocalSandbox
@@ -23,9 +24,13 @@ from selection.evaluation.harness import Parsers, find_harness
 
 BUGS = Path(__file__).with_name("sampling_bugs.toml")
 NEXT = """
-runoff batch --dataset {rows} --repos {repos} --install-specs {specs} --sandbox local --model SPEC --samples 10 --run sampling ...
+scripts/model-server --model qwen1.5b --context 8192
+runoff batch --dataset {rows} --repos {repos} --install-specs {specs} --sandbox local --run sampling \\
+    --model openai:qwen1.5b@http://127.0.0.1:8091/v1 --samples 10 --turns 1 --selection-turns 2 --max-tokens 450 \\
+    --prefilter bm25:1 --rankings 1 --context-tokens 3000 --window-tokens 7000 --edit-format blocks --temperature 0.7 \\
+    --seed 1 --in-flight 1 --instances-at-once 1 --timeout 3000 --script-seconds 20
 runoff evaluate sampling --local --candidates
-scripts/scaling_report.py runs/sampling
+.venv/bin/python scripts/scaling_report.py runs/sampling --ahead 20,50,100
 """
 
 
@@ -37,38 +42,36 @@ def main() -> int:
     parser.add_argument("--bugs", type=Path, default=BUGS, help="list of bugs (sampling_bugs.toml)")
     parser.add_argument("--only", default="", help="ids with commas between")
     options = parser.parse_args()
+    rows, specs = options.output / "rows.jsonl", options.output / "specs.json"
     try:
         bugs = [bug for bug in read_bugs(options.bugs) if not options.only or bug.id in options.only.split(",")]
-        left_out = asyncio.run(make(bugs, options.repos, options.output))
+        options.output.mkdir(parents=True, exist_ok=True)
+        specs.write_text(json.dumps([bug.environment for bug in bugs], indent=1) + "\n")
+        made = asyncio.run(make(bugs, options.repos, specs))
     except RunoffError as error:
         sys.exit(str(error))
-    print(NEXT.format(rows=options.output / "rows.jsonl", repos=options.repos, specs=options.output / "specs.json"))
-    return 1 if left_out else 0
+    rows.write_text("".join(json.dumps(row) + "\n" for row in made))
+    print(NEXT.format(rows=rows, repos=options.repos, specs=specs))
+    return 0 if len(made) == len(bugs) else 1
 
 
-async def make(bugs: list[Bug], repos: Path, output: Path) -> list[str]:
-    """Write rows and specs; gives the ids of bugs that do not show themselves here, which have no row."""
-    output.mkdir(parents=True, exist_ok=True)
-    specs = output / "specs.json"
-    environments = [{"instance_id": b.id, "install_commands": [b.install], "test_command": TEST_COMMAND} for b in bugs]
-    specs.write_text(json.dumps(environments, indent=1) + "\n")
-    rows, left_out = [], []
+async def make(bugs: list[Bug], repos: Path, specs: Path) -> list[dict[str, Any]]:
+    """The rows; a bug that does not show itself here is told and has none."""
+    rows = []
     sandbox = LocalSandbox(1)
     try:
         async with Parsers(await find_harness()) as parsers:
             for bug in bugs:
                 try:
-                    row = await make_row(bug, fix_of(bug, repos), specs, sandbox, parsers, say)
+                    row = await make_row(bug, fix_of(bug, repos), specs, sandbox, parsers)
                 except RunoffError as error:
                     say(f"{bug.id}: left out: {error}")
-                    left_out.append(bug.id)
                 else:
                     say(f"{bug.id}: {len(row['FAIL_TO_PASS'])} fail, {len(row['PASS_TO_PASS'])} pass before and after")
                     rows.append(row)
     finally:
         await sandbox.close()
-    (output / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return left_out
+    return rows
 
 
 def say(line: str) -> None:

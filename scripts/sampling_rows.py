@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from git import GitCommandError, Repo
 from agent import clones
 from agent.cli.environment import prepare
 from agent.cli.inputs import NOTHING, inputs_of
-from agent.cli.settings import SolveSettings
+from agent.cli.settings import validated
 from agent.context.candidates import is_test
 from agent.instances import Instance
 from sandbox.api import Patch, Sandbox
@@ -30,8 +30,6 @@ from selection.gold import GoldLabels
 
 TEST_COMMAND = "python -m pytest -rA --color=no -p no:cacheprovider"
 PARSER, KIND = "parse_log_pytest", "pass_and_fail"
-Tell = Callable[[str], None]
-Statuses = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,11 @@ class Bug:
         """Such as `owner__name-0123abc`."""
         return f"{self.repo.replace('/', '__')}-{self.fix[:7]}"
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Its entry in a file of install specs."""
+        return {"instance_id": self.id, "install_commands": [self.install], "test_command": TEST_COMMAND}
+
 
 @dataclass(frozen=True, slots=True)
 class Fix:
@@ -67,17 +70,12 @@ class Fix:
 
 
 def read_bugs(path: Path) -> tuple[Bug, ...]:
-    """The list. Raises InputError for an entry that lacks something."""
+    """The list. Raises InputError for one that cannot be read, or an entry that is not as the others."""
     try:
-        return tuple(Bug(**{**held, "statement": held["statement"].strip() + "\n"}) for held in _listed(path))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"an entry is not as the others: {error}", where=str(path), hint="see class Bug") from None
-
-
-def _listed(path: Path) -> list[dict[str, Any]]:
-    held = tomllib.loads(path.read_text("utf-8"))
-    found: list[dict[str, Any]] = held["bug"]
-    return found
+        held = tomllib.loads(path.read_text("utf-8"))["bug"]
+        return tuple(Bug(**{**entry, "statement": entry["statement"].strip() + "\n"}) for entry in held)
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"no list of bugs: {error}", where=str(path), hint="see class Bug in sampling_rows.py") from None
 
 
 def fix_of(bug: Bug, repos: Path) -> Fix:
@@ -86,14 +84,13 @@ def fix_of(bug: Bug, repos: Path) -> Fix:
     with Repo(place) as repo:
         try:
             base: str = repo.git.rev_parse("--verify", f"{bug.fix}^")
+            paths = repo.git.diff("--name-only", "-z", base, bug.fix).split("\0")
         except GitCommandError as error:
             message = f"no commit {bug.fix[:12]} with a parent: {error.stderr.strip()}"
             raise InputError(message, where=str(place), hint="clone it with its history") from None
-        paths = repo.git.diff("--name-only", "-z", base, bug.fix).split("\0")
         tests = [path for path in paths if path and is_test(path, "exclude")]
         code = [path for path in paths if path.endswith(".py") and path not in tests]
-        diffs = [_diff(repo, base, bug.fix, chosen) for chosen in (code, tests)]
-    return Fix(place, base, *diffs)
+        return Fix(place, base, *(_diff(repo, base, bug.fix, chosen) for chosen in (code, tests)))
 
 
 def _diff(repo: Repo, base: str, fix: str, paths: Sequence[str]) -> str:
@@ -102,25 +99,13 @@ def _diff(repo: Repo, base: str, fix: str, paths: Sequence[str]) -> str:
     return text
 
 
-async def make_row(bug: Bug, fix: Fix, specs: Path, sandbox: Sandbox, parsers: Parsers, tell: Tell) -> dict[str, Any]:
+async def make_row(bug: Bug, fix: Fix, specs: Path, sandbox: Sandbox, parsers: Parsers) -> dict[str, Any]:
     """The row, with the tests that were found by running. `specs`: the install specs that have the bug's environment.
 
     Raises InputError where the tests do not show the fix, or not as they did when the list was made.
     """
-    instance = Instance(bug.id, bug.repo, fix.base, bug.statement, bug.fix[:7])
-    labels = GoldLabels(bug.id, bug.repo, bug.fix[:7], Patch(fix.tests), (), (), Patch(fix.patch), "", PARSER, KIND)
-    with (inputs := inputs_of(instance, SolveSettings(repo=str(fix.clone), install_specs=str(specs)))).repository:
-        settled = await prepare(sandbox, replace(inputs, test=NOTHING), SolveSettings(), tell)
-    seen: list[Statuses] = []
-    for patch in (None, labels.patch):
-        mark = f"runoff-tests-{secrets.token_hex(8)}"
-        script = trial(labels, command_of(labels, TEST_COMMAND), mark)
-        execution = await sandbox.execute(settled.environment, script, patch, LIMITS)
-        graded = await parsers.grade(labels, region(execution.output, mark).text)
-        seen.append(graded.statuses)
-    before, after = seen
-    mended = sorted(test for test in after if after[test] == "PASSED" and before.get(test) != "PASSED")
-    kept = sorted(test for test in after if after[test] == "PASSED" and before.get(test) == "PASSED")
+    before, after = await _passed(bug, fix, specs, sandbox, parsers)
+    mended, kept = sorted(after - before), sorted(after & before)
     if len(mended) != bug.fails or not mended:
         message = f"{len(mended)} tests fail before the fix and pass after it, the list has {bug.fails}"
         raise InputError(message, where=bug.id, hint=f"look at them: {', '.join(mended[:5])}")
@@ -137,3 +122,21 @@ async def make_row(bug: Bug, fix: Fix, specs: Path, sandbox: Sandbox, parsers: P
         "log_parser": PARSER,
         "eval_type": KIND,
     }
+
+
+async def _passed(bug: Bug, fix: Fix, specs: Path, sandbox: Sandbox, parsers: Parsers) -> tuple[set[str], set[str]]:
+    """Which of the fix's tests pass without it, and which with it."""
+    instance = Instance(bug.id, bug.repo, fix.base, bug.statement, bug.fix[:7])
+    settings = validated({"repo": str(fix.clone), "install_specs": str(specs)})
+    inputs = inputs_of(instance, settings)
+    with inputs.repository:
+        settled = await prepare(sandbox, replace(inputs, test=NOTHING), settings, lambda line: None)
+    labels = GoldLabels(bug.id, bug.repo, bug.fix[:7], Patch(fix.tests), (), (), None, log_parser=PARSER, eval_type=KIND)
+    passed = []
+    for patch in (None, Patch(fix.patch)):
+        mark = f"runoff-tests-{secrets.token_hex(8)}"
+        script = trial(labels, command_of(labels, TEST_COMMAND), mark)
+        execution = await sandbox.execute(settled.environment, script, patch, LIMITS)
+        graded = await parsers.grade(labels, region(execution.output, mark).text)
+        passed.append({test for test, status in graded.statuses.items() if status == "PASSED"})
+    return passed[0], passed[1]

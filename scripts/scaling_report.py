@@ -3,9 +3,9 @@
 usage: scripts/scaling_report.py RUN... [--ahead K,...] [--json FILE]
        scripts/scaling_report.py --submissions FOLDER [--ahead K,...] [--json FILE]
 
-RUNs are folders of runs that were evaluated with --candidates; several are taken for parts of one experiment and their instances
-counted together. FOLDER holds resolved.json (ids by submission) beside one file of predictions for each submission, and its
-submissions count as samples. Tables are Markdown; what they mean is in docs/concepts/scaling.md.
+RUNs are folders of runs that were evaluated with --candidates; several are taken for parts of one experiment, and their
+instances are counted together. FOLDER holds resolved.json (ids by submission) beside one file of predictions for each
+submission, and its submissions count as samples. Tables are Markdown; what they mean is in docs/concepts/scaling.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from selection.samples import (
 )
 from selection.scaling import Counts, Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
 from selection.statistics import bootstrap, gap_closed
-from selection.verifiers import Voters, curve, stops_paying
+from selection.verifiers import curve, stops_paying
 
 PICKERS: Mapping[str, Callable[[Sampled], Pick]] = {
     "consensus": by_consensus,
@@ -64,8 +64,9 @@ def main() -> int:
     ahead = [int(k) for k in options.ahead.split(",") if k]
     try:
         parts = [(run, sampled(run)) for run in map(Run, options.runs)]
-        told = of_submissions(options.submissions) if options.submissions else counts([one for _, found in parts for one in found])
-        report = analysis(told, parts, ahead, options.resamples, options.seed)
+        folder = options.submissions
+        told = of_submissions(folder) if folder else counts([one for _, found in parts for one in found])
+        report = analysis(told, parts, ahead, resamples=options.resamples, seed=options.seed)
     except (RunoffError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(markdown(report)))
@@ -83,7 +84,7 @@ def of_submissions(folder: Path) -> Counts:
 
 
 def analysis(
-    told: Counts, parts: Sequence[tuple[Run, Sequence[Sampled]]], ahead: Sequence[int], resamples: int, seed: int
+    told: Counts, parts: Sequence[tuple[Run, Sequence[Sampled]]], ahead: Sequence[int], *, resamples: int, seed: int
 ) -> dict[str, Any]:
     """All figures."""
     found = [one for _, found in parts for one in found]
@@ -92,14 +93,14 @@ def analysis(
     if whole >= LEAST:
         report["foresight"] = foresight(told, resamples=min(resamples, 200), seed=seed)
     if found:
-        report["ways"] = list(ways(found, whole, seed))
+        report["ways"] = list(ways(found, seed))
         report["by_samples"] = [by_samples(found, k, seed) for k in steps(whole)]
         report["frontier"] = {run.name: frontier(grid(run, found)) for run, found in parts}
         report["evidence"] = evidence(found, whole)
     return report
 
 
-def ways(found: Sequence[Sampled], whole: int, seed: int) -> Iterator[Row]:
+def ways(found: Sequence[Sampled], seed: int) -> Iterator[Row]:
     """Each way of choosing among all samples, between a random one and the oracle."""
     chance = [fmean(one.resolved) for one in found]
     best = [float(any(one.resolved)) for one in found]
@@ -145,7 +146,10 @@ def markdown(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {row.name} | {_percent(row.score)} | {_range(row.interval)} | {gap} |"
     yield from _table(
         ["k", "coverage", *PICKERS, *COST],
-        [[str(row["k"]), *(_percent(row[name]) for name in ("coverage", *PICKERS)), *_cost(row["cost"])] for row in report["by_samples"]],
+        [
+            [str(row["k"]), *(_percent(row[name]) for name in ("coverage", *PICKERS)), *_cost(row["cost"])]
+            for row in report["by_samples"]
+        ],
     )
     points = [(name, point) for name, held in report["frontier"].items() for point in held]
     yield from _table(
@@ -187,7 +191,7 @@ def _evidence(held: Mapping[str, Any]) -> Iterator[str]:
     if "expected" in held:
         told = ", ".join(f"{k}: {_percent(score)} %" for k, score in held["expected"].items())
         yield f"independent voters as good as these would select, with k samples: {told}"
-        yield f"where a sample costs a thousandth of what a resolved issue is worth, that stops paying at k = {held['stops_at']}"
+        yield f"at a thousandth of a resolved issue's worth a sample, that stops paying at k = {held['stops_at']}"
 
 
 def _cost(spent: Totals) -> list[str]:

@@ -1,7 +1,7 @@
 """Score against cost over (samples x turns x context): what the same runs would have come to, and cost, with less of each.
 
-Samples and turns are cut from the record of a run, the context is what each run had. So a few runs give the curve along which more
-money buys more resolved issues, and the settings that are not worth theirs.
+Samples and turns are cut from the record of a run, the context is what each run had. So a few runs give the curve along
+which more money buys more resolved issues, and the settings that are not worth theirs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def grid(run: Run, found: Sequence[Sampled]) -> list[GridPoint]:
     """Every setting up to that of the run. `found`: its instances, as `sampled` gives them.
 
     A trajectory that is cut counts by its final patch if that stood by then, else as unresolved: a lower bound. Testing and
-    editing are cut alike, but an editing trajectory keeps the script that it was seeded with. Raises ValueError for no instance.
+    editing are cut alike, but an editing trajectory keeps the script that it was seeded with. Raises ValueError for no
+    instance.
     """
     whole = min((len(one.samples) for one in found), default=0)
     if not whole:

@@ -1,21 +1,21 @@
 """The samples of evaluated runs one by one: which resolve, which scripts voted for them, what each turn cost.
 
-For reports: it reads the outcomes of an evaluation beside the run's own record and journals, and decides nothing. The pickers below
-are the label-free ways of choosing that can be repeated on any subset of samples, since all that they need is recorded.
+For reports: it reads the outcomes of an evaluation beside the run's own record and journals, and decides nothing. The
+pickers below are the label-free ways of choosing that can be repeated on any subset of samples: all they need is recorded.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from agent.jsonl import read_lines
 from agent.llm.totals import Totals
 from agent.store import InstanceStore, Run, journal_path
+from agent.trajectory.journal import Journal
 from sandbox.api import Verdict
 from sandbox.errors import InputError
 from selection.candidates import changed_lines
@@ -27,7 +27,6 @@ from selection.similarity import likeness, profile
 from selection.verifiers import Rates
 from selection.votes import Status
 
-WHAT = "a journal"
 NOTHING = Totals()
 
 
@@ -87,8 +86,8 @@ class Sampled:
 
 def scaled(totals: Totals, share: float) -> Totals:
     """A share of sums: counts rounded, dollars and seconds as they come."""
-    values = {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
-    return Totals(**{name: value * share if isinstance(value, float) else round(value * share) for name, value in values.items()})
+    values = (getattr(totals, each.name) for each in fields(totals))
+    return Totals(*(value * share if isinstance(value, float) else round(value * share) for value in values))
 
 
 def sampled(run: Run) -> tuple[Sampled, ...]:
@@ -115,7 +114,8 @@ def _sampled(store: InstanceStore, name: str, held: Mapping[str, Any]) -> Sample
     came_to = {origin: entrant for entrant in selection.candidates for origin in entrant.origins}
     voting = {origin: one.script for one in selection.standings if one.status is Status.VOTES for origin in one.origins}
     samples = tuple(
-        _sample(store, origin, came_to.get(origin), resolved=outcome == Outcome.RESOLVED) for origin, outcome in entries.items()
+        _sample(store, origin, came_to.get(origin), resolved=outcome == Outcome.RESOLVED)
+        for origin, outcome in entries.items()
     )
     return Sampled(
         name,
@@ -151,16 +151,16 @@ def _turns(store: InstanceStore, stage: str, sample: int) -> tuple[Totals, ...]:
 
 def _steps(store: InstanceStore, stage: str, sample: int) -> Iterator[tuple[str, str, Totals]]:
     """(ask or run, step, what it cost) of each effect in a journal, in order."""
-    for line in read_lines(journal_path(store.path, stage, sample), WHAT):
-        if line["kind"] in ("ask", "run"):
-            reply = line["result"].get("reply")
-            yield line["kind"], line["step"], _spent(reply) if reply else NOTHING
+    for entry in Journal(journal_path(store.path, stage, sample)).entries():
+        reply = entry.result.get("reply")
+        yield entry.kind, entry.step, _spent(reply) if reply else NOTHING
 
 
 def _spent(reply: Mapping[str, Any]) -> Totals:
     usage, dollars = reply["usage"], reply["dollars"]
-    counts = {name: usage[name] or 0 for name in ("input", "cache_read", "cache_write", "output")}
-    return Totals(calls=1, **counts, dollars=dollars or 0.0, unpriced=int(dollars is None), seconds=reply.get("seconds", 0.0))
+    tokens = {name: usage[name] or 0 for name in ("input", "cache_read", "cache_write", "output")}
+    seconds = reply.get("seconds", 0.0)
+    return Totals(calls=1, **tokens, dollars=dollars or 0.0, unpriced=int(dollars is None), seconds=seconds)
 
 
 def counts(found: Sequence[Sampled], turns: int | None = None) -> Counts:

@@ -1,8 +1,8 @@
 """What more samples bring: coverage as a law of their number with its uncertainty, and selection against their number.
 
-Coverage@k grows about as c(k) = exp(a k^b) with a, b < 0 (Brown et al. 2024, arXiv 2407.21787, section 3): that is a straight
-line of ln(-ln c) over ln k. From such a law follows what more samples would give. Bands are over instances: other issues of
-the same kind. All of it is pure arithmetic on counts; `selection.samples` reads them out of runs.
+Coverage@k grows about as c(k) = exp(a k^b) with a, b < 0 (Brown et al. 2024, arXiv 2407.21787, section 3): that is a
+straight line of ln(-ln c) over ln k. From such a law follows what more samples would give. Bands are over instances: other
+issues of the same kind. All of it is pure arithmetic on counts; `selection.samples` reads them out of runs.
 """
 
 from __future__ import annotations
@@ -226,8 +226,8 @@ def subsets(samples: int, k: int, draws: int, seed: Hashable = 0) -> list[tuple[
 def selected_at(resolved: Sequence[bool], pick: Pick, k: int, *, draws: int = 200, seed: Hashable = 0) -> float:
     """How often what a selector picks of k samples resolves: the mean over subsets, so unbiased.
 
-    `resolved`: by sample of one instance, whether it does; the selector does not see it. A selector that gives a sample which it
-    was not given is at fault: ValueError.
+    `resolved`: by sample of one instance, whether it does; the selector does not see it. Raises ValueError for a selector
+    that gives a sample which it was not given.
     """
     return fmean(_right(resolved, pick, chosen) for chosen in subsets(len(resolved), k, draws, seed))
 

@@ -1,9 +1,9 @@
 """When imperfect evidence stops paying: what voters that err make of more samples, as a formula.
 
-Votes pick a right sample the more often, the more there are to pick from, up to a bound that no number of samples passes; where
-some wrong samples fool every voter, more samples make it worse. So there is a number of samples after which another one costs
-more than it brings (Stroebl, Kapoor and Narayanan 2024, arXiv 2411.17501; the turn for the worse was first seen by Cobbe et
-al. 2021, arXiv 2110.14168, section 4.2). The formula takes samples and voters for independent, which flatters both.
+Votes pick a right sample the more often, the more there are to pick from, up to a bound that no number of samples passes;
+where some wrong samples fool every voter, more samples make it worse. So there is a number of samples after which another
+one costs more than it brings (Stroebl, Kapoor and Narayanan 2024, arXiv 2411.17501; Cobbe et al. 2021, arXiv 2110.14168,
+section 4.2, saw the turn for the worse). The formula takes samples and voters for independent, which flatters both.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def expected_selected(chance: float, k: int, voters: Voters, count: int) -> floa
     """How often the sample with the most votes is right, among k, each of which is right with this chance.
 
     `count` voters; ties are broken at random. A right sample with v votes wins over k - 1 others, which have at most v with
-    probability G(v), with probability (G(v)^k - G(v-1)^k) / (k g(v)). Raises ValueError for shares outside 0..1 or no samples.
+    probability G(v), with probability (G(v)^k - G(v-1)^k) / (k g(v)). Raises ValueError for shares outside 0..1, and for no
+    samples.
     """
     shares = (chance, voters.true_positive, voters.false_positive, voters.fooled)
     if k < 1 or count < 0 or not all(0 <= share <= 1 for share in shares):
@@ -98,4 +99,4 @@ def stops_paying(scores: Iterable[float], price: float = 0.0) -> int:
     if not nets:
         raise ValueError("no scores")
     best = max(nets)
-    return 1 + next(number for number, net in enumerate(nets) if net >= best - 1e-12)  # noqa: PLR2004  rounding
+    return 1 + next(number for number, net in enumerate(nets) if net >= best - 1e-12)

@@ -84,7 +84,9 @@ def test_no_scores():
         stops_paying([])
 
 
-@pytest.mark.parametrize(("chance", "k", "voters"), [(1.5, 1, Voters(1, 0)), (0.5, 0, Voters(1, 0)), (0.5, 1, Voters(1, -1))])
+@pytest.mark.parametrize(
+    ("chance", "k", "voters"), [(1.5, 1, Voters(1, 0)), (0.5, 0, Voters(1, 0)), (0.5, 1, Voters(1, -1))]
+)
 def test_what_is_no_share(chance, k, voters):
     with pytest.raises(ValueError, match="no samples"):
         expected_selected(chance, k, voters, 1)
