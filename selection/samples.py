@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -86,8 +86,11 @@ class Sampled:
 
 def scaled(totals: Totals, share: float) -> Totals:
     """A share of sums: counts rounded, dollars and seconds as they come."""
-    values = (getattr(totals, each.name) for each in fields(totals))
-    return Totals(*(value * share if isinstance(value, float) else round(value * share) for value in values))
+    values = {each.name: getattr(totals, each.name) for each in fields(totals)}
+    parts: dict[str, Any] = {
+        name: value * share if isinstance(value, float) else round(value * share) for name, value in values.items()
+    }
+    return replace(totals, **parts)
 
 
 def sampled(run: Run) -> tuple[Sampled, ...]:

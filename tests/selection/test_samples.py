@@ -1,6 +1,9 @@
 """The samples of a run whose right answers, votes and costs are known, read back from its files."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +28,8 @@ from selection.scaling import selected_at
 from selection.verifiers import Rates
 from selection.votes import Standing, Status
 from tests.selection.diffs import diff
+
+REPORT = Path(__file__).parents[2] / "scripts" / "scaling_report.py"
 
 BEFORE = "def total(prices):\n    return sum(prices) + 1\n"
 RIGHT, WRONG, ODD = (
@@ -193,3 +198,36 @@ def test_instances_that_were_not_judged_are_left_out(run):
     assert [one.instance for one in sampled(run)] == ["a-2"]
     with pytest.raises(ValueError, match="no instance"):
         grid(run, ())
+
+
+def told(tmp_path, *words):
+    """What the report prints, and the figures that it writes."""
+    command = [sys.executable, REPORT, *words, "--resamples", "20", "--ahead", "8", "--json", tmp_path / "figures.json"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    return done.stdout, json.loads((tmp_path / "figures.json").read_text())
+
+
+def test_report_on_a_run(run, tmp_path):
+    evaluate(run)
+    text, figures = told(tmp_path, run.path)
+    ways = {row["name"]: row["score"] for row in figures["ways"]}
+    assert ways["a random sample"] == 0.25
+    assert (ways["votes"], ways["votes, then consensus"], ways["oracle"]) == (1.0, 1.0, 1.0)
+    assert ways["selected by the run"] == 0.0
+    assert [row["coverage"] for row in figures["by_samples"]] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert figures["by_samples"][-1]["cost"]["seconds"] == 1 + 2 + 3 * 18 + 25
+    assert figures["evidence"]["voters_a_sample"] == 0.5
+    assert [point["k"] for point in figures["scaling"]["points"]] == [1, 2, 3, 4, 8]
+    assert "| selected by the run | 0.0 |" in text
+    assert "votes for right changes: 4 of 4; for wrong ones: 3 of 6" in text
+
+
+def test_report_on_submissions(tmp_path):
+    resolved = {"one": ["a"], "two": ["a", "b"], "three": []}
+    (tmp_path / "resolved.json").write_text(json.dumps(resolved))
+    for name in resolved:
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"instance_id": i}) + "\n" for i in "abc"))
+    text, figures = told(tmp_path, "--submissions", tmp_path)
+    assert (figures["scaling"]["instances"], figures["scaling"]["samples"]) == (3, 3)
+    assert [point["measured"] for point in figures["scaling"]["points"]] == pytest.approx([1 / 3, 5 / 9, 2 / 3, None])
+    assert "| 8 | - |" in text
