@@ -21,11 +21,15 @@ from typing import Any
 
 from agent.llm.totals import Totals
 from agent.store import Run
+from sandbox.api import Patch
 from sandbox.errors import RunoffError
 from selection.grid import frontier, grid
+from selection.predictions import read_predictions
 from selection.samples import (
     NOTHING,
+    Sample,
     Sampled,
+    by_class_size,
     by_consensus,
     by_votes,
     by_votes_and_consensus,
@@ -34,11 +38,13 @@ from selection.samples import (
     sampled,
     scaled,
 )
-from selection.scaling import Counts, Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
+from selection.scaling import Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
 from selection.statistics import bootstrap, gap_closed
 from selection.verifiers import curve, stops_paying
 
-PICKERS: Mapping[str, Callable[[Sampled], Pick]] = {
+Pickers = Mapping[str, Callable[[Sampled], Pick]]
+PICKERS: Pickers = {
+    "the commonest change": by_class_size,
     "consensus": by_consensus,
     "votes": by_votes,
     "votes, then consensus": by_votes_and_consensus,
@@ -63,10 +69,12 @@ def main() -> int:
     options = parser().parse_args()
     ahead = [int(k) for k in options.ahead.split(",") if k]
     try:
-        parts = [(run, sampled(run)) for run in map(Run, options.runs)]
-        folder = options.submissions
-        told = of_submissions(folder) if folder else counts([one for _, found in parts for one in found])
-        report = analysis(told, parts, ahead, resamples=options.resamples, seed=options.seed)
+        runs = [(run, sampled(run)) for run in map(Run, options.runs)]
+        members = of_submissions(options.submissions) if options.submissions else []
+        found = [*members, *(one for _, held in runs for one in held)]
+        report = analysis(found, ahead, options.resamples, options.draws, options.seed)
+        if runs:
+            report["frontier"] = {run.name: frontier(grid(run, held)) for run, held in runs}
     except (RunoffError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(markdown(report)))
@@ -75,49 +83,62 @@ def main() -> int:
     return 0
 
 
-def of_submissions(folder: Path) -> Counts:
-    """(submissions, those that resolve) of each instance that any submission has a prediction for."""
-    resolved = json.loads((folder / "resolved.json").read_text("utf-8"))
-    instances = {json.loads(line)["instance_id"] for name in resolved for line in (folder / f"{name}.jsonl").open("rb")}
-    right = {name: set(held) for name, held in resolved.items()}
-    return [(len(right), sum(name in held for held in right.values())) for name in sorted(instances)]
+def of_submissions(folder: Path) -> list[Sampled]:
+    """The instances that any submission has a prediction for, with submissions for samples; what they cost is not known."""
+    resolved = {name: set(held) for name, held in json.loads((folder / "resolved.json").read_text("utf-8")).items()}
+    patches = {name: read_predictions(folder / f"{name}.jsonl").patches for name in sorted(resolved)}
+    instances = sorted({instance for held in patches.values() for instance in held})
+    return [
+        Sampled(
+            instance,
+            tuple(_member(name, held.get(instance), right=instance in resolved[name]) for name, held in patches.items()),
+            ("",) * len(patches),
+            {},
+            chosen=None,
+        )
+        for instance in instances
+    ]
 
 
-def analysis(
-    told: Counts, parts: Sequence[tuple[Run, Sequence[Sampled]]], ahead: Sequence[int], *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """All figures."""
-    found = [one for _, found in parts for one in found]
-    report: dict[str, Any] = {"scaling": scaling_of(told, ahead, resamples=resamples, seed=seed)}
-    whole = report["scaling"].samples
-    if whole >= LEAST:
-        report["foresight"] = foresight(told, resamples=min(resamples, 200), seed=seed)
-    if found:
-        report["ways"] = list(ways(found, seed))
-        report["by_samples"] = [by_samples(found, k, seed) for k in steps(whole)]
-        report["frontier"] = {run.name: frontier(grid(run, found)) for run, found in parts}
-        report["evidence"] = evidence(found, whole)
-    return report
+def _member(name: str, patch: Patch | None, *, right: bool) -> Sample:
+    return Sample(name, right, patch.digest if patch else "", patch.diff if patch else "")
 
 
-def ways(found: Sequence[Sampled], seed: int) -> Iterator[Row]:
+def analysis(found: Sequence[Sampled], ahead: Sequence[int], resamples: int, draws: int, seed: int) -> dict[str, Any]:
+    """All figures but those of single runs."""
+    told = counts(found)
+    scaling = scaling_of(told, ahead, resamples=resamples, seed=seed)
+    whole = scaling.samples
+    pickers = {name: picker for name, picker in PICKERS.items() if "votes" not in name or any(any(o.voters) for o in found)}
+    return {
+        "scaling": scaling,
+        "foresight": foresight(told, resamples=min(resamples, 200), seed=seed) if whole >= LEAST else None,
+        "ways": list(ways(found, pickers, seed)),
+        "by_samples": [by_samples(found, k, pickers, draws, seed) for k in steps(whole)],
+        "evidence": evidence(found, whole),
+    }
+
+
+def ways(found: Sequence[Sampled], pickers: Pickers, seed: int) -> Iterator[Row]:
     """Each way of choosing among all samples, between a random one and the oracle."""
     chance = [fmean(one.resolved) for one in found]
     best = [float(any(one.resolved)) for one in found]
-    chosen = {"selected by the run": [float(one.chosen) for one in found]}
-    for name, picker in PICKERS.items():
-        chosen[name] = [selected_at(one.resolved, picker(one), len(one.samples), seed=seed) for one in found]
-    for name, scores in {"a random sample": chance, **chosen, "oracle": best}.items():
+    chosen = {
+        name: [selected_at(one.resolved, picker(one), len(one.samples)) for one in found] for name, picker in pickers.items()
+    }
+    own = [float(one.chosen) for one in found if one.chosen is not None]
+    told = {"a random sample": chance, **chosen, **({"selected by the run": own} if own else {}), "oracle": best}
+    for name, scores in told.items():
         gap = gap_closed(fmean(scores), fmean(chance), fmean(best))
         yield Row(name, fmean(scores), bootstrap(scores, seed=seed), gap)
 
 
-def by_samples(found: Sequence[Sampled], k: int, seed: int) -> dict[str, Any]:
+def by_samples(found: Sequence[Sampled], k: int, pickers: Pickers, draws: int, seed: int) -> dict[str, Any]:
     """Coverage, what is selected and what it costs with k samples; means over instances."""
     spent = sum((one.cost(k) for one in found), NOTHING)
     picked = {
-        name: fmean(selected_at(one.resolved, picker(one), k, seed=(seed, one.instance)) for one in found)
-        for name, picker in PICKERS.items()
+        name: fmean(selected_at(one.resolved, picker(one), k, draws=draws, seed=(seed, one.instance)) for one in found)
+        for name, picker in pickers.items()
     }
     return {"k": k, "coverage": mean_coverage(counts(found), k), **picked, "cost": scaled(spent, 1 / len(found))}
 
@@ -137,20 +158,25 @@ def evidence(found: Sequence[Sampled], whole: int) -> dict[str, Any]:
 
 def markdown(report: Mapping[str, Any]) -> Iterator[str]:
     """The tables."""
-    yield from _law(report["scaling"], report.get("foresight"))
-    if "ways" not in report:
-        return
+    yield from _law(report["scaling"], report["foresight"])
     yield from ["", "| chosen by | resolved, % | 95 % interval | of the gap, % |", "|---|---|---|---|"]
     for row in report["ways"]:
         gap = "-" if row.gap is None else f"{100 * row.gap:.0f}"
         yield f"| {row.name} | {_percent(row.score)} | {_range(row.interval)} | {gap} |"
+    shares = [name for name in report["by_samples"][0] if name not in ("k", "cost")]
+    costs = COST if "frontier" in report else ()
     yield from _table(
-        ["k", "coverage", *PICKERS, *COST],
+        ["k", *shares, *costs],
         [
-            [str(row["k"]), *(_percent(row[name]) for name in ("coverage", *PICKERS)), *_cost(row["cost"])]
+            [str(row["k"]), *(_percent(row[name]) for name in shares), *_cost(row["cost"])[: len(costs)]]
             for row in report["by_samples"]
         ],
     )
+    if "frontier" in report:
+        yield from _runs(report)
+
+
+def _runs(report: Mapping[str, Any]) -> Iterator[str]:
     points = [(name, point) for name, held in report["frontier"].items() for point in held]
     yield from _table(
         ["run", "samples", "turns", "context", "coverage", *COST],
@@ -169,8 +195,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _law(scaling: Scaling, seen: Foresight | None) -> Iterator[str]:
     law = scaling.law
-    yield f"{scaling.instances} instances, {scaling.samples} samples: c(k) = exp({law.a:.3f} k^{law.b:.3f}), "
-    yield f"off by {100 * scaling.error:.1f} points (root mean square)"
+    yield (
+        f"{scaling.instances} instances, {scaling.samples} samples: c(k) = exp({law.a:.3f} k^{law.b:.3f}), off by "
+        f"{100 * scaling.error:.1f} points (root mean square)"
+    )
     if seen:
         yield (
             f"laws of {seen.half} samples foretell {_percent(seen.foretold)} % for {seen.whole}, where "
@@ -215,6 +243,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--submissions", type=Path, help="folder with resolved.json and predictions")
     made.add_argument("--ahead", default="", help="numbers of samples to foretell, with commas between")
     made.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
+    made.add_argument("--draws", type=int, default=200, help="subsets of k samples, of each instance (200)")
     made.add_argument("--seed", type=int, default=0, help="of resamples and draws (0)")
     made.add_argument("--json", type=Path, help="write all figures to this file too")
     return made

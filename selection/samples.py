@@ -40,10 +40,10 @@ class Sample:
     candidate: str
     """Id of the change that it came to; empty for none."""
     diff: str
-    testing: tuple[Totals, ...]
+    testing: tuple[Totals, ...] = ()
     """What each turn cost."""
-    editing: tuple[Totals, ...]
-    settled: int
+    editing: tuple[Totals, ...] = ()
+    settled: int = 0
     """Turns of the editing trajectory after which its patch was the final one; 0 without a patch."""
 
     def spent(self, turns: int | None = None) -> Totals:
@@ -61,10 +61,10 @@ class Sampled:
     """By sample: the digest of the script that its testing trajectory ended with, if that may vote; else empty."""
     verdicts: Mapping[str, Mapping[str, Verdict]]
     """By candidate, then by script."""
-    chosen: bool
-    """Whether what the run selected resolves."""
-    context: Totals
-    selection: Totals
+    chosen: bool | None
+    """Whether what the run selected resolves; None where nothing was."""
+    context: Totals = NOTHING
+    selection: Totals = NOTHING
 
     @property
     def resolved(self) -> tuple[bool, ...]:
@@ -176,6 +176,11 @@ def counts(found: Sequence[Sampled], turns: int | None = None) -> Counts:
 def by_votes(one: Sampled) -> Pick:
     """Votes of the given samples' scripts, then how many came to the change, then shortness, as the short-list does."""
     return _picker(one, lambda votes, size, agreement: (votes, size))
+
+
+def by_class_size(one: Sampled) -> Pick:
+    """The change that most of the given samples came to."""
+    return _picker(one, lambda votes, size, agreement: (size,))
 
 
 def by_votes_and_consensus(one: Sampled) -> Pick:

@@ -16,6 +16,7 @@ from selection.gold import Gold, GoldLabels
 from selection.grid import GridPoint, Setting, frontier, grid
 from selection.record import Entrant, Method, Selection
 from selection.samples import (
+    by_class_size,
     by_consensus,
     by_votes,
     by_votes_and_consensus,
@@ -152,6 +153,8 @@ def test_consensus_on_subsets(run):
     evaluate(run)
     _, second = sampled(run)
     assert by_consensus(second)((0, 1, 2, 3)) in (0, 1)
+    assert by_class_size(second)((0, 2, 1)) in (0, 1)
+    assert by_class_size(second)((2, 3)) == (2 if second.samples[2].candidate < second.samples[3].candidate else 3)
     assert by_votes_and_consensus(second)((0, 1, 2, 3)) == 3
     assert by_votes_and_consensus(second)((0, 1, 2)) in (0, 1)
 
@@ -226,8 +229,14 @@ def test_report_on_submissions(tmp_path):
     resolved = {"one": ["a"], "two": ["a", "b"], "three": []}
     (tmp_path / "resolved.json").write_text(json.dumps(resolved))
     for name in resolved:
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"instance_id": i}) + "\n" for i in "abc"))
+        change = RIGHT if name != "three" else WRONG
+        rows = [{"instance_id": instance, "model_patch": change} for instance in "abc"]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text, figures = told(tmp_path, "--submissions", tmp_path)
     assert (figures["scaling"]["instances"], figures["scaling"]["samples"]) == (3, 3)
     assert [point["measured"] for point in figures["scaling"]["points"]] == pytest.approx([1 / 3, 5 / 9, 2 / 3, None])
     assert "| 8 | - |" in text
+    assert [row["name"] for row in figures["ways"]] == ["a random sample", "the commonest change", "consensus", "oracle"]
+    by_k = [row["consensus"] for row in figures["by_samples"]]  # one and two agree: right on a, as far as two is on b
+    assert by_k[0] == pytest.approx(1 / 3)
+    assert by_k[-1] in (1 / 3, 2 / 3)
