@@ -58,7 +58,7 @@ class Sampled:
     instance: str
     samples: tuple[Sample, ...]
     voters: tuple[str, ...]
-    """By sample: the digest of the script that its testing trajectory ended with, if that may vote; else empty."""
+    """By sample: the digest of the script that it ended with, if that may vote; else empty."""
     verdicts: Mapping[str, Mapping[str, Verdict]]
     """By candidate, then by script."""
     chosen: bool | None
@@ -123,7 +123,7 @@ def _sampled(store: InstanceStore, name: str, held: Mapping[str, Any]) -> Sample
     return Sampled(
         name,
         samples,
-        tuple(voting.get(f"testing/{one.origin.rpartition('/')[2]}", "") for one in samples),
+        tuple(voting.get(one.origin, "") for one in samples),
         {entrant.id: entrant.verdicts for entrant in selection.candidates},
         own == Outcome.RESOLVED,
         sum((*_turns(store, "relevance", 0), *_turns(store, "ranking", 0)), NOTHING),

@@ -41,9 +41,9 @@ SAMPLES = {"a-1": [RIGHT, WRONG, WRONG, None], "a-2": [WRONG, WRONG, ODD, RIGHT]
 SEES, BLIND = "5e", "b1"
 """Scripts: one passes the right patch alone, the other all."""
 STANDINGS = (
-    Standing(SEES, ("testing/3",), Status.VOTES, ""),
-    Standing(BLIND, ("testing/0",), Status.VOTES, ""),
-    Standing("f1", ("testing/1",), Status.FLAKY, ""),
+    Standing(SEES, ("editing/3",), Status.VOTES, ""),
+    Standing(BLIND, ("editing/0",), Status.VOTES, ""),
+    Standing("f1", ("editing/1",), Status.FLAKY, ""),
 )
 
 
