@@ -8,7 +8,7 @@ breaks its ties. Steps that need a sandbox or a model join by being registered u
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from agent.instances import Instance
@@ -37,6 +37,8 @@ class Ruling:
     out: tuple[Placed, ...] = ()
     note: str = ""
     """Anything about the step as a whole."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """The same in numbers, to be added up over instances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class StepRecord:
     kept: tuple[Entry, ...]
     out: tuple[Entry, ...]
     note: str
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,8 @@ class Chain:
         for step in self.steps if candidates else ():
             ruling = await step(Contest(instance, candidates, total))
             candidates = tuple(placed.candidate for placed in ruling.kept)
-            records.append(StepRecord(step.name, _entries(ruling.kept), _entries(ruling.out), ruling.note))
+            kept, out = _entries(ruling.kept), _entries(ruling.out)
+            records.append(StepRecord(step.name, kept, out, ruling.note, ruling.figures))
             if not candidates:
                 reason = f"{step.name} left nobody: {ruling.out[0].reason if ruling.out else ruling.note}"
                 break
@@ -146,8 +150,14 @@ def by_score(placed: Sequence[Placed]) -> tuple[Placed, ...]:
     return tuple(sorted(placed, key=lambda one: -(one.score or 0.0)))
 
 
-PRESETS = {"first": "clean | first", "random": "clean | random"}
-"""Selectors that choose one member's patch as it is, without merging."""
+PRESETS = {
+    "first": "clean | first",
+    "random": "clean | random",
+    "votes": "consensus | regression | votes",
+    "model": "consensus | top:3 | single",
+    "runoff": "consensus | regression | votes | top:3 | trajectory",
+}
+"""Selectors by a name. The first two choose one member's patch as it is, without merging."""
 OPENING = ("clean", "equivalence")
 """What a chain begins with that names neither."""
 

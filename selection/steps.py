@@ -191,16 +191,18 @@ class Top:
 def label_free(split: Split, members: Sequence[str], *, seed: int = 0, trees: Trees | None = None) -> dict[str, Factory]:
     """The steps of this module by name. `members` in the user's order."""
     return {
-        "clean": _plain(lambda: Clean(trees)),
+        "clean": plain(lambda: Clean(trees)),
         "equivalence": lambda argument: Equivalence(_level(argument), trees),
-        "consensus": _plain(lambda: Consensus(split)),
-        "first": _plain(lambda: First(tuple(members))),
-        "random": lambda argument: Random(_number(argument, least=0) if argument else seed),
-        "top": lambda argument: Top(_number(argument, least=1)),
+        "consensus": plain(lambda: Consensus(split)),
+        "first": plain(lambda: First(tuple(members))),
+        "random": lambda argument: Random(number(argument, least=0) if argument else seed),
+        "top": lambda argument: Top(number(argument, least=1)),
     }
 
 
-def _plain(make: Callable[[], T]) -> Callable[[str], T]:
+def plain(make: Callable[[], T]) -> Callable[[str], T]:
+    """A factory of a step that takes no argument."""
+
     def factory(argument: str) -> T:
         if argument:
             raise ValueError("it takes no argument")
@@ -216,7 +218,8 @@ def _level(argument: str) -> Level:
     return Level(argument) if argument else Level.SYNTAX
 
 
-def _number(argument: str, *, least: int) -> int:
+def number(argument: str, *, least: int) -> int:
+    """An argument that is a number. Raises ValueError."""
     if not argument.isdecimal() or int(argument) < least:
         raise ValueError(f"it takes a whole number from {least} on, such as {least + 2}")
     return int(argument)
