@@ -82,7 +82,7 @@ async def ensemble(output: Path, selector: str = "consensus", only: int = 3) -> 
     made = chain(selector)
     with EnsembleStore(output, digest(made, PROPOSED), made.name) as store:
         left = [instance for instance in INSTANCES if instance.id not in store.made]
-        await choose(made, left[:only], PROPOSED, done=store.add)
+        await choose(made, left[:only], PROPOSED, done=store.add, parked=store.park)
         if only == len(INSTANCES):
             store.finish(PROPOSED)
     return store
