@@ -97,7 +97,7 @@ def _by_symbol(changes: Touched, tests: Mapping[str, str]) -> Iterable[Sign]:
     for names in changes.values():
         for name, share in names.items():
             word = re.compile(rf"\b{re.escape(name)}\b")
-            if name and (shown := [path for path, text in tests.items() if word.search(text)]):
+            if name and (shown := [path for path, text in tests.items() if name in text and word.search(text)]):
                 yield share, shown
 
 

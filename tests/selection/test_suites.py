@@ -47,9 +47,10 @@ def test_names_of_files_are_the_runners_own():
     django, pytest_suite = suite_of(DJANGO), suite_of("pytest")
     assert django is not None
     assert pytest_suite is not None
-    assert "for file in queries.test_bulk_update admin.tests; do" in django.script(
-        ["tests/queries/test_bulk_update.py", "tests/admin/tests.py"], 60
-    ).text
+    assert (
+        "for file in queries.test_bulk_update admin.tests; do"
+        in django.script(["tests/queries/test_bulk_update.py", "tests/admin/tests.py"], 60).text
+    )
     assert "for file in tests/test_a.py; do" in pytest_suite.script(["tests/test_a.py"], 60).text
     assert (django.runs("tests/a/tests.py"), django.runs("django/test/tests.py")) == (True, False)
 
@@ -114,9 +115,11 @@ def test_tests_that_do_not_come_to_an_end(tmp_path):
     (tmp_path / "test_b.py").write_text("def test_later(): pass\n")
     suite = suite_of(f"{sys.executable} -m pytest -p no:cacheprovider")
     assert suite is not None
-    text = suite.script(["test_a.py", "test_b.py"], 4).text.replace("cd /testbed", f"cd {tmp_path}")
-    done = subprocess.run(["bash", "-c", text.replace(PLACE, str(tmp_path / "p"))], check=True, capture_output=True, text=True)
-    assert suite.outcomes(Execution(0, done.stdout, 4.0)) == {"test_a.py::test_good": Ended.PASSED}
+    text = suite.script(["test_a.py", "test_b.py"], 20).text.replace("cd /testbed", f"cd {tmp_path}")
+    done = subprocess.run(
+        ["bash", "-c", text.replace(PLACE, str(tmp_path / "p"))], check=True, capture_output=True, text=True
+    )
+    assert suite.outcomes(Execution(0, done.stdout, 20.0)) == {"test_a.py::test_good": Ended.PASSED}
 
 
 def test_outcomes_by_sympy():

@@ -88,7 +88,7 @@ async def test_votes_put_first_who_passes_what_separates(vote, patches, expects)
         expects("x", "x"),  # passes on the unpatched tree: no vote
     ]
     ruling = await vote(scripts, patches)
-    assert [placed.candidate.origins for placed in ruling.kept][0] == ("split",)
+    assert ruling.kept[0].candidate.origins == ("split",)
     assert ruling.kept[0].reason == "passes 2 of 2 scripts, 1.50 of 1.50 votes"
     assert ruling.kept[-1].candidate.origins == ("wrong",)
     assert ruling.note == "2 of 3 scripts show the issue on the unpatched tree and vote"
