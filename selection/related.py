@@ -10,7 +10,7 @@ import ast
 import math
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -71,9 +71,16 @@ def _names(change: FileChange, text: str) -> set[str]:
     except (SyntaxError, ValueError, RecursionError):
         return set()
     lines = {line.old for hunk in change.hunks for line in hunk if line.sign != " "}
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    return {node.name for node in nodes if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)}
+    return {name for name, first, last in _definitions(tree) if any(first <= line <= last for line in lines)}
+
+
+def _definitions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
+    """(name, first line, last line) of each function and class, in others too; expressions hold none."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno, node.end_lineno or node.lineno
+        if not isinstance(node, ast.expr):
+            yield from _definitions(node)
 
 
 def related(changes: Touched, files: Mapping[str, str]) -> list[Related]:

@@ -69,15 +69,17 @@ def _git(clone: Path, *arguments: str, given: bytes = b"") -> bytes:
 def _objects(said: bytes, count: int) -> list[bytes | None]:
     """The contents that `git cat-file --batch` gives for so many names; None for one that is no file and no commit."""
     found: list[bytes | None] = []
-    while said and len(found) < count:
-        head, _, rest = said.partition(b"\n")
+    at = 0
+    while at < len(said) and len(found) < count:
+        end = said.find(b"\n", at)
+        head = said[at : end if end >= 0 else len(said)]
+        at += len(head) + 1
         if head.endswith((b" missing", b" ambiguous")):
             found.append(None)
-            said = rest
             continue
         _, kind, size = head.rsplit(b" ", 2)
-        found.append(rest[: int(size)] if kind in (b"blob", b"commit") else None)
-        said = rest[int(size) + 1 :]
+        found.append(said[at : at + int(size)] if kind in (b"blob", b"commit") else None)
+        at += int(size) + 1
     return found if len(found) == count else []
 
 
