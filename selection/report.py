@@ -213,8 +213,7 @@ def _first_by_votes(store: InstanceStore) -> str:
     result = store.read("result.json", "selection")
     if not result or not result["selection"]:
         return ""
-    selection = Selection.from_json(result["selection"], str(store.path / "result.json"))
-    first = next((one for one in selection.candidates if one.id in selection.shortlist[:1]), None)
+    first = Selection.from_json(result["selection"], str(store.path / "result.json")).by_votes
     return first.origins[0] if first else ""
 
 

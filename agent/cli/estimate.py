@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent.cli.components import JUDGEMENT_TOKENS, context_settings
+from agent.cli.components import JUDGEMENT_TOKENS, context_settings, run_off
 from agent.cli.settings import SolveSettings
 from agent.context.forecast import forecast
 from agent.instances import Instance
@@ -59,13 +59,14 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
         _estimate("ranking", main, ranked, replace(ranked, output=JUDGEMENT_TOKENS)),
     ]
     seen = context if settings.testing_context == "files" else 0
+    said = min(REPLY_TOKENS, settings.max_tokens)
     for stage, prefix, samples, turns in (
         ("testing", issue + seen + 700, settings.samples, settings.turns),
         ("editing", issue + context + 700, settings.samples, settings.turns),
-        ("selection", issue + 2 * REPLY_TOKENS + context // 4, 1, settings.selection_turns),
+        ("selection", issue + 2 * said + context // 4, 1, run_off(settings).most_calls),
     ):
         longest = prefix if stage == "testing" and not seen else issue + settings.context_tokens + 700
-        assumed = _trajectories(prefix, samples, min(TURNS, turns), REPLY_TOKENS)
+        assumed = _trajectories(prefix, samples, min(TURNS, turns), said)
         most = replace(_trajectories(longest, samples, turns, settings.max_tokens), cached=0)
         stages.append(_estimate(stage, main, assumed, most))
     return stages
@@ -101,7 +102,7 @@ def _price(model: str, given: str) -> Price | None:
 def _trajectories(prefix: int, samples: int, turns: int, reply: int) -> _Load:
     """Each turn sends the prefix and all that was said since; a cache serves what an earlier call has sent."""
     grown = sum(2 * reply * turn for turn in range(turns))
-    cached = prefix * (samples * turns - 1) + samples * max(0, grown - 2 * reply * (turns - 1))
+    cached = prefix * max(0, samples * turns - 1) + samples * max(0, grown - 2 * reply * (turns - 1))
     return _Load(samples * turns, samples * (prefix * turns + grown), reply, cached)
 
 

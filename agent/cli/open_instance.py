@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from agent.cli.components import context_settings, selection_settings, trajectory_settings
+from agent.cli.components import context_settings, run_off, trajectory_settings
 from agent.cli.environment import health, prepare
 from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs
@@ -22,7 +22,6 @@ from agent.executor import Executor
 from agent.pipeline import Pipeline, PipelineSettings, Result
 from agent.progress import Event
 from agent.store import InstanceStore
-from selection.runoff import RunOff
 
 
 class OpenInstance:
@@ -78,7 +77,7 @@ class OpenInstance:
             self._executor,
             self.store,
             run.run.parts,
-            RunOff(selection_settings(bounded)),
+            run_off(bounded),
             PipelineSettings(
                 settings.samples,
                 tuple(settings.stages.split(",")),

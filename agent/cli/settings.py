@@ -78,6 +78,12 @@ class SolveSettings(BaseModel):
     testing_context: Literal["none", "files"] = Field("none", description="Whether the testing stage sees the files.")
     edit_format: Literal["auto", "blocks", "file"] = Field("auto", description="How the model writes edits.")
     script_language: Literal["python", "bash"] = Field("python", description="Language of the scripts.")
+    selector: str = Field(
+        "votes | top | trajectory", description="Who wins: votes, consensus, or a chain such as 'votes | top:3 | pairwise'."
+    )
+    stop_at: float | None = Field(
+        None, ge=0, le=1, description="Let no model select where more than this share of the patches is one change."
+    )
     finalists: int = Field(3, ge=1, description="Candidates that reach the selection trajectory.")
     selection_turns: int = Field(8, ge=1, description="Model calls of the selection trajectory.")
     baseline_repeats: int = Field(
@@ -226,6 +232,9 @@ def validated(
             where=(sources or {}).get("stages", ""),
             hint=f"for example --stages {','.join(STAGES[:2])}",
         )
+    from selection.runoff import RunOff
+
+    RunOff(selector=settings.selector)  # raises InputError where it cannot be read
     return settings
 
 
