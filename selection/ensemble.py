@@ -24,7 +24,7 @@ from selection.predictions import Predictions, read_predictions
 GENERIC = frozenset(["predictions", "preds", "all_preds"])
 """Names of files that say nothing about whose predictions they hold; the folder's name does."""
 _NAMED = 3
-_HINT = "name a file of predictions, or the folder of a run"
+_HINT = "name a file of predictions, or a run that has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,24 @@ class Member:
         return lines
 
 
-def read_members(sources: Sequence[Path]) -> tuple[Member, ...]:
-    """The members, in the order given; a folder is that of a run of runoff. Raises InputError."""
-    files = [_file(source) for source in sources]
+def read_members(sources: Sequence[Path], runs: Path = Path("runs")) -> tuple[Member, ...]:
+    """The members, in the order given: files of predictions, and runs of runoff by folder, or by name in `runs`.
+
+    Raises InputError.
+    """
+    files = [_file(source, runs) for source in sources]
     if twice := [str(file) for file, count in Counter(file.resolve() for file in files).items() if count > 1]:
         raise InputError("predictions are given twice", where=twice[0], hint="each member has one vote: name it once")
     return tuple(Member(name, read_predictions(file)) for name, file in zip(_names(files), files, strict=True))
 
 
-def _file(source: Path) -> Path:
-    if not source.is_dir():
+def _file(source: Path, runs: Path) -> Path:
+    folder = runs / source if not source.exists() and (runs / source).is_dir() else source
+    if not folder.is_dir():
         return source
-    file = source / "predictions.jsonl"
+    file = folder / "predictions.jsonl"
     if not file.is_file():
-        raise InputError("the folder has no predictions.jsonl", where=str(source), hint=_HINT)
+        raise InputError("the folder has no predictions.jsonl", where=str(folder), hint=_HINT)
     return file
 
 

@@ -48,6 +48,22 @@ def test_folder_of_a_run_is_a_member(tmp_path):
     assert (member.name, member.predictions.patches) == ("mine", {"i": Patch(FIX)})
 
 
+def test_run_is_a_member_by_its_name_too(tmp_path, monkeypatch):
+    write(tmp_path / "runs" / "mine" / "predictions.jsonl", i=FIX)
+    (member,) = read_members([Path("mine")], tmp_path / "runs")
+    assert (member.name, member.predictions.patches) == ("mine", {"i": Patch(FIX)})
+    monkeypatch.chdir(tmp_path)
+    assert read_members([Path("mine")])[0].predictions.patches == member.predictions.patches
+    write(tmp_path / "mine", i=OTHER)
+    assert read_members([Path("mine")])[0].predictions.patches == {"i": Patch(OTHER)}
+
+
+def test_run_that_has_no_predictions_yet(tmp_path):
+    (tmp_path / "young").mkdir()
+    with pytest.raises(InputError, match=r"no predictions\.jsonl"):
+        read_members([Path("young")], tmp_path)
+
+
 def test_folder_without_predictions(tmp_path):
     with pytest.raises(InputError, match=r"no predictions\.jsonl"):
         read_members([tmp_path])
