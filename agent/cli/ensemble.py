@@ -31,11 +31,9 @@ EXAMPLE = (
     "Example: runoff ensemble --instances SWE-bench/SWE-bench_Verified --predictions a.jsonl b.json runs/mine"
     " --selector consensus --output chosen.jsonl"
 )
-
-
 SETTINGS = (
     *("model", "price", "budget", "budget_tokens", "budget_calls", "max_tokens", "in_flight", "timeout", "retries"),
-    *("selection_turns", "script_language"),
+    *("finalists", "selection_turns", "runs"),
     *("install_specs", "image", "setup", "python", "test_command", "sandbox", "workers", "instances_at_once"),
     *("script_seconds", "memory_mb", "processes", "disk_mb", "inodes", "output_chars"),
 )

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.cli.components import selection_settings
 from agent.cli.ensemble_bench import EnsembleBench
 from agent.cli.interrupts import Interrupt
 from agent.cli.models import Specs, open_models, prices_of, specs_of
@@ -22,11 +23,13 @@ from agent.store import Run
 from sandbox.api import Patch
 from sandbox.errors import InputError
 from sandbox.probe import choose as choose_sandbox
-from selection.chain import Chain, Choice, parse_chain
+from selection.chain import Chain, Choice, parse_chain, plain_name
 from selection.consensus import Split
 from selection.ensemble import Member, choose, digest, proposals, read_members
 from selection.ensemble_store import EnsembleStore
 from selection.execution import with_sandbox
+from selection.explain import ASKING
+from selection.model_steps import with_model
 from selection.regression import RegressionSettings
 from selection.scripts import Scripts, runs_among
 from selection.steps import label_free
@@ -34,11 +37,11 @@ from selection.trees import Trees
 
 RUNS = frozenset(["regression", "votes", "trajectory"])
 """Steps that run something."""
-ASKS = frozenset(["single", "pairwise", "trajectory"])
+ASKS = frozenset(ASKING)
 """Steps that ask a model."""
 OF_ENVIRONMENTS = ("sandbox", "image", "setup", "python", "test_command", "script_seconds", "memory_mb", "disk_mb")
 """Settings that executions depend on."""
-OF_MODELS = ("model", "max_tokens", "selection_turns", "script_language", "seed")
+OF_MODELS = ("model", "max_tokens", "finalists", "selection_turns", "seed")
 
 Proposed = Mapping[str, Sequence[tuple[str, Patch | None]]]
 
@@ -83,7 +86,7 @@ class EnsembleSession:
         asked = self._asked
         refuse_secrets(self._settings)
         known = load(asked.instances, split=asked.split)
-        members = read_members(asked.predictions)
+        members = read_members(asked.predictions, Path(self._settings.runs))
         if len(members) < 2:  # noqa: PLR2004  two are the fewest that there is a choice between
             raise InputError("an ensemble has at least two members", where="--predictions", hint="name more files")
         proposed = proposals(members, known.by_id)
@@ -103,6 +106,7 @@ class EnsembleSession:
         asked = self._asked
         steps = label_free(Split(proposed), [one.name for one in members], seed=self._settings.seed, trees=asked.trees)
         steps |= with_sandbox(self._bench, scripts.of, asked.tests)
+        steps |= with_model(self._bench, selection_settings(self._settings))
         return parse_chain(asked.selector, steps, stop_at=asked.stop_at)
 
     def _basis(self, chain: Chain, known: Instances, scripts: Scripts) -> list[str]:
@@ -166,4 +170,4 @@ class EnsembleSession:
 
 
 def _names(chain: Chain) -> frozenset[str]:
-    return frozenset(step.name.partition(":")[0] for step in chain.steps)
+    return frozenset(plain_name(step.name) for step in chain.steps)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from tests.e2e.openai_server import MODELS, JsonHandler, completion, listening
 from tests.selection import shop
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -123,4 +125,68 @@ def test_sandbox_that_is_away(runoff, words):
     code, _, err = runoff(*words, "--selector", "votes", "--sandbox", "docker", DOCKER_HOST="tcp://127.0.0.1:9")
     assert code == 4
     assert "no sandbox works here" in err
+    assert not (runoff.folder / "chosen.jsonl").exists()
+
+
+@pytest.fixture
+def judge():
+    """A server whose model names the candidate that adds nothing to the sum; `asked` counts its replies."""
+    asked = []
+
+    class Handler(JsonHandler):
+        def answer(self, content):
+            if content is None:
+                return 200, MODELS
+            body = json.loads(content)
+            if "messages" not in body:
+                return 404, {"error": {"message": "not found"}}
+            text = "".join(message["content"] for message in body["messages"])
+            diffs = re.findall(r'<candidate number="(\d+)">\n(.*?)\n</candidate>', text, re.DOTALL)
+            number = next(number for number, diff in diffs if diff.strip() == shop.PATCHES["right"].strip())
+            asked.append(number)
+            return 200, completion(f"It is right.\n\n<choose>{number}</choose>")
+
+    with listening(Handler) as url:
+        yield f"openai:m@{url}/v1", asked
+
+
+def test_model_that_judges(runoff, words, judge):
+    model, asked = judge
+    words = [*words, "--selector", "model", "--model", model]
+    code, out, err = runoff(*words)
+    assert code == 0, err
+    assert chosen(runoff) == dict.fromkeys(["shop__till-1", "shop__till-2"], shop.PATCHES["right"])
+    assert len(asked) == 2
+    (choice,) = record(runoff, "shop__till-1")
+    assert choice["steps"][-1]["step"] == "single"
+    assert "single: 2 calls" in out
+
+    (runoff.folder / "chosen.selection.jsonl").unlink()
+    code, out, err = runoff(*words)
+    assert (code, len(asked)) == (0, 2), err
+    assert record(runoff, "shop__till-1") == [choice]
+
+
+def test_budget_that_is_reached(runoff, words, judge):
+    model, asked = judge
+    words = [*words, "--selector", "single", "--model", model, "--instances-at-once", 1]
+    code, out, err = runoff(*words, "--budget-calls", 1)
+    assert (code, len(asked), len(chosen(runoff))) == (3, 1, 1), err
+    assert "1 instances have no choice yet (budget: " in err
+    code, _, err = runoff(*words, "--budget-calls", 2)
+    assert (code, len(asked), len(chosen(runoff))) == (0, 2, 2), err
+
+
+def test_trajectory_that_asks_and_runs(runoff, words, judge):
+    model, asked = judge
+    code, _, err = runoff(*words, "--selector", "consensus | top:3 | trajectory", "--model", model, timeout=200)
+    assert code == 0, err
+    assert set(chosen(runoff).values()) == {shop.PATCHES["right"]}
+    assert len(asked) == 2
+
+
+def test_selector_that_asks_without_a_model(runoff, words):
+    code, _, err = runoff(*words, "--selector", "runoff")
+    assert code == 2
+    assert "model" in err
     assert not (runoff.folder / "chosen.jsonl").exists()
