@@ -236,10 +236,17 @@ def validated(
             where=(sources or {}).get("stages", ""),
             hint=f"for example --stages {','.join(STAGES[:2])}",
         )
+    _check_selector(settings.selector, (sources or {}).get("selector", ""))
+    return settings
+
+
+def _check_selector(selector: str, where: str) -> None:
     from selection.runoff import RunOff
 
-    RunOff(selector=settings.selector)  # raises InputError where it cannot be read
-    return settings
+    try:
+        RunOff(selector=selector)
+    except InputError as error:
+        raise InputError(f"selector: {error.message}", where=where, hint=error.hint) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:
