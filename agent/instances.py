@@ -16,7 +16,7 @@ from typing import TextIO
 from rapidfuzz import fuzz, process
 
 from agent.repository import Repository
-from agent.rows import Row, read_rows
+from agent.rows import ROW_SUFFIXES, Row, read_rows
 from sandbox.api import EnvironmentSpec, digest_of
 from sandbox.errors import InputError
 
@@ -97,14 +97,12 @@ class Instances:
         raise InputError(message, where=self.source, hint=hint)
 
     def chosen(self, wanted: str) -> list[Instance]:
-        """Those that a text names: ids and patterns (`django__*`) with commas between, or a file with one on each line.
+        """Those of `names_in(wanted)`: ids and patterns such as `django__*`.
 
         In the source's order, each once. Raises InputError for an id that is not there and a pattern that fits none.
         """
-        path = _file(wanted)
-        words = path.read_text("utf-8").splitlines() if path else wanted.split(",")
         names: set[str] = set()
-        for word in filter(None, map(str.strip, words)):
+        for word in names_in(wanted):
             fitting = fnmatch.filter(self.by_id, word) if _PATTERN.search(word) else [self.find(word).id]
             if not fitting:
                 hint = f"the source has {len(self.by_id)} instances, such as {next(iter(self.by_id))}"
@@ -133,6 +131,26 @@ def load(source: str, *, split: str | None = None) -> Instances:
         reason = f": {broken[0].reason} (row {broken[0].line})" if broken else ""
         raise InputError(f"no instance can be read{reason}", where=source, hint="fetch the data set again, or name another")
     return Instances(source, by_id, tuple(broken))
+
+
+def names_in(wanted: str) -> list[str]:
+    """The names in a text with commas between them, or in the file that it names.
+
+    A file has words with blanks or lines between them; a data set, or anything else of JSON or parquet whose rows have an
+    `instance_id`, such as predictions.jsonl and unresolved.json, means the ids in it. Raises InputError.
+    """
+    if not (path := _file(wanted)):
+        return [word for word in map(str.strip, wanted.split(",")) if word]
+    hint = "give ids, one a line, or JSON rows with an instance_id"
+    if path.suffix.lower() in ROW_SUFFIXES:
+        ids = [row.columns.get("instance_id", "") for row in read_rows(str(path), columns=("instance_id",))]
+        if not all(ids):
+            raise InputError(f"row {ids.index('') + 1} has no instance_id", where=wanted, hint=hint)
+        return ids
+    try:
+        return path.read_text("utf-8").split()
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot read the file: {error}", where=wanted, hint=hint) from None
 
 
 def find(source: str, instance_id: str, *, split: str | None = None) -> Instance:

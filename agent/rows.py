@@ -37,17 +37,11 @@ def read_rows(source: str, split: str | None = None, columns: Columns = ALLOWED)
     """The rows of a source. Raises InputError and, for the Hub, InfrastructureError."""
     path = Path(source).expanduser()
     if path.is_file():
-        readers: dict[str, Callable[[Path, Columns], Iterator[NumberedRow]]] = {
-            ".jsonl": _jsonl,
-            ".ndjson": _jsonl,
-            ".json": _json,
-            ".parquet": _parquet,
-        }
-        reader = readers.get(path.suffix.lower())
+        reader = _READERS.get(path.suffix.lower())
         if reader is None:
             raise InputError(f"cannot read a '{path.suffix}' file", where=source, hint=_HINT)
         yield from reader(path, columns)
-    elif path.is_dir() or (_HUB_ID.match(source) and path.suffix.lower() not in (".jsonl", ".json", ".parquet")):
+    elif path.is_dir() or (_HUB_ID.match(source) and path.suffix.lower() not in ROW_SUFFIXES):
         yield from _hub(source, split, columns)
     else:
         raise InputError("no such data set", where=source, hint=_HINT)
@@ -149,3 +143,13 @@ def _torn_id(line: bytes) -> Row:
     """The id of a line that cannot be parsed, if it got that far."""
     found = re.search(rb'"instance_id"\s*:\s*"([\w.+-]+)"', line)
     return {"instance_id": found[1].decode()} if found else {}
+
+
+_READERS: Mapping[str, Callable[[Path, Columns], Iterator[NumberedRow]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".parquet": _parquet,
+}
+ROW_SUFFIXES = frozenset(_READERS)
+"""How the names of files that hold rows end, in lower case."""

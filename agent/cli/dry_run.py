@@ -127,8 +127,8 @@ def _stages(console: Console, stages: Sequence[StageEstimate]) -> None:
         table.add_row("all", "", "", "", "", _money(dollars[0]), _money(dollars[1]))
     console.print(table)
     console.print(
-        f"assumed: {RELEVANT_SHARE:.0%} of the files relevant, {TURNS} turns a trajectory, {REPLY_TOKENS:,} tokens a reply;"
-        " at most: every turn, the longest replies, nothing cached",
+        f"assumed: {RELEVANT_SHARE:.0%} of the files relevant, {TURNS} turns a trajectory,"
+        f" up to {REPLY_TOKENS:,} tokens a reply; at most: every turn, the longest replies, nothing cached",
         highlight=False,
     )
     if dollars is None:

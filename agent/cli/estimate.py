@@ -59,13 +59,14 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
         _estimate("ranking", main, ranked, replace(ranked, output=JUDGEMENT_TOKENS)),
     ]
     seen = context if settings.testing_context == "files" else 0
+    said = min(REPLY_TOKENS, settings.max_tokens)
     for stage, prefix, samples, turns in (
         ("testing", issue + seen + 700, settings.samples, settings.turns),
         ("editing", issue + context + 700, settings.samples, settings.turns),
-        ("selection", issue + 2 * REPLY_TOKENS + context // 4, 1, run_off(settings).most_calls),
+        ("selection", issue + 2 * said + context // 4, 1, run_off(settings).most_calls),
     ):
         longest = prefix if stage == "testing" and not seen else issue + settings.context_tokens + 700
-        assumed = _trajectories(prefix, samples, min(TURNS, turns), REPLY_TOKENS)
+        assumed = _trajectories(prefix, samples, min(TURNS, turns), said)
         most = replace(_trajectories(longest, samples, turns, settings.max_tokens), cached=0)
         stages.append(_estimate(stage, main, assumed, most))
     return stages

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent import clones
 from agent.cli.settings import BatchSettings
-from agent.instances import Broken, Instance, Instances, load
+from agent.instances import Broken, Instance, Instances, load, names_in
 from sandbox.errors import InputError
 
 _SLICE = re.compile(r"^\s*(-?\d*)\s*:\s*(-?\d*)\s*$")
@@ -54,7 +54,7 @@ def _chosen(source: Instances, names: Sequence[str], wanted: str) -> tuple[list[
     if found := _SLICE.match(wanted):
         start, stop = (int(bound) if bound else None for bound in found.groups())
         return list(names[start:stop]), source.broken
-    words = [word for word in map(str.strip, _words(wanted)) if word]
+    words = names_in(wanted)
     kept: set[str] = set()
     broken = [row for row in source.broken if any(row.id and fnmatch.fnmatchcase(row.id, word) for word in words)]
     for word in words:
@@ -63,16 +63,6 @@ def _chosen(source: Instances, names: Sequence[str], wanted: str) -> tuple[list[
             source.find(word)  # raises, with what is near it
         kept.update(fitting)
     return [name for name in names if name in kept], broken
-
-
-def _words(wanted: str) -> Sequence[str]:
-    path = Path(wanted).expanduser()
-    try:
-        return path.read_text("utf-8").split() if path.is_file() else wanted.split(",")
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"cannot read the file: {error}", where=f"--instances {wanted}", hint="give ids, one a line"
-        ) from None
 
 
 def clone_of(instance: Mapping[str, Any], repos: str) -> str:

@@ -1,24 +1,53 @@
-"""What OpenAI-compatible servers send, as objects with attributes, without the SDK's models.
+"""What OpenAI-compatible servers are sent and send, as objects with attributes, without the SDK's models.
 
-For each call the SDK would hold the request against its types and build a tree of pydantic models of the answer, and one
-for every event of a stream: with hundreds of calls in flight, more work than everything else about a call together. Its
-transport, authentication, time limits and errors are used as they are.
+For each call the SDK would copy its options twice, put address and headers together anew, and build a tree of pydantic
+models of the answer, and one for every event of a stream: with hundreds of calls in flight, more work than everything
+else about a call together. Its transport, headers, time limits and errors are used as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import httpx2
+import openai
 
 DONE = b"[DONE]"
 PAUSE = 0.05
 """Seconds that a stream is left alone after a look at it. Servers send an event a token, hundreds a reply and some of them
 together: nobody reads along here, and to be woken for each costs more than to read it."""
+
+
+class Post:
+    """Sends JSON to one address of an SDK's server, over its connections and with its headers."""
+
+    def __init__(self, sdk: openai.AsyncOpenAI, http: httpx2.AsyncClient, path: str) -> None:
+        """`http`: the client that the SDK was given. `path` is relative to its base URL."""
+        said = {**sdk.default_headers, **sdk.auth_headers}
+        headers = {name: value for name, value in said.items() if isinstance(value, str)}  # others are left out
+        self._http = http
+        self._like = http.build_request("POST", f"{str(sdk.base_url).rstrip('/')}{path}", headers=headers)
+        del self._like.headers["Content-Length"]
+
+    @asynccontextmanager
+    async def answer(self, fields: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        """The answer, its body yet to be read. Raises openai.APIStatusError where the server refuses the request."""
+        content = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        like = self._like
+        request = httpx2.Request("POST", like.url, headers=like.headers, content=content, extensions=like.extensions)
+        response = await self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                body = (await response.aread()).decode("utf-8", "replace")
+                raise openai.APIStatusError(f"status {response.status_code}", response=response, body=body)
+            yield response
+        finally:
+            await response.aclose()
 
 
 class Fields(SimpleNamespace):

@@ -112,3 +112,22 @@ def test_the_board_pauses_in_proportion_to_its_writes(tmp_path):
     before = (run.path / "predictions.jsonl").read_bytes()
     run.write_predictions("runoff")
     assert sorted((run.path / "predictions.jsonl").read_bytes().splitlines()) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.json", '[{"instance_id": "b__app-4", "image": "x"}, {"instance_id": "a__app-0"}]'),
+        ("predictions.jsonl", '{"instance_id": "b__app-4", "model_patch": ""}\n{"instance_id": "a__app-0"}\n'),
+        ("unresolved.json", '{"b__app-4": {"cause": "model"}, "a__app-0": {"cause": "data"}}'),
+    ],
+)
+def test_the_ids_of_other_rows(rows, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert chosen(rows, str(tmp_path / name))[0] == ["a__app-0", "b__app-4"]
+
+
+def test_rows_without_ids(rows, tmp_path):
+    (tmp_path / "rows.json").write_text('[{"instance_id": "b__app-4"}, {"name": "a__app-0"}]')
+    with pytest.raises(InputError, match="row 2 has no instance_id"):
+        chosen(rows, str(tmp_path / "rows.json"))
