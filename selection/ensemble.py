@@ -7,11 +7,14 @@ Labels are neither needed nor reachable from here; a contract of import-linter a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.endings import Ending
 from agent.instances import Instance
+from agent.scheduler import Carry, Job, LocalScheduler
 from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice
@@ -110,7 +113,31 @@ async def choose(
     proposed: Mapping[str, Sequence[tuple[str, Patch | None]]],
     *,
     done: Callable[[Choice], None],
-) -> None:
-    """Choose for each instance in turn; `done` is told of each choice as it is made. Raises what the steps raise."""
-    for instance in instances:
-        done(await chain(instance, proposed[instance.id]))
+    parked: Callable[[Ending], None],
+    at_once: int = 1,
+) -> Ending | None:
+    """Choose for each instance, so many at once. What stopped it early, if anything did.
+
+    `done` is told of each choice as it is made, `parked` of an instance for which the machinery failed: nothing is chosen
+    for it, and the others go on, unless its fault is everybody's. Raises what these two raise.
+    """
+    known = {instance.id: instance for instance in instances}
+    choices: dict[str, Choice] = {}
+
+    async def carry(job: Job) -> Ending:
+        choice = choices[job.instance] = await chain(known[job.instance], proposed[job.instance])
+        return Ending(job.instance, None, choice.reason, patch=choice.chosen is not None)
+
+    @asynccontextmanager
+    async def factory() -> AsyncIterator[Carry]:
+        yield carry
+
+    def ended(ending: Ending) -> None:
+        choice = choices.pop(ending.instance, None)
+        if choice is None:
+            parked(ending)
+        else:
+            done(choice)
+
+    jobs = [Job(name, rank) for rank, name in enumerate(known)]
+    return await LocalScheduler(min(at_once, max(1, len(jobs)))).run(jobs, factory, ended)

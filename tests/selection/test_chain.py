@@ -139,7 +139,7 @@ async def test_record_is_plain_json():
     [
         ("", "a step is empty"),
         ("consensus | ", "a step is empty"),
-        ("votes", "no step 'votes'"),
+        ("oracle", "no step 'oracle'"),
         ("top", "a whole number from 1"),
         ("top:0", "a whole number from 1"),
         ("top:many", "a whole number from 1"),
