@@ -109,10 +109,13 @@ def _by_symbol(changes: Touched, tests: Mapping[str, str]) -> Iterable[Sign]:
 
 
 def _by_name(changes: Touched, tests: Mapping[str, str]) -> Iterable[Sign]:
-    """Words that the path of a touched file has in common with the path of a test file."""
+    """Words that the path of a touched file has in common with the path of a test file.
+
+    That of the top folder, which is the project's own name more often than not, is in a few test files by accident.
+    """
     words = {path: _words(path) for path in tests}
     for path, names in changes.items():
-        for word in sorted(_words(path)):
+        for word in sorted(_words(path.partition("/")[2] or path)):
             if shown := [test for test, held in words.items() if word in held]:
                 yield names[""], shown
 

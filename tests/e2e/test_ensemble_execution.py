@@ -170,7 +170,7 @@ def test_model_that_judges(runoff, words, judge):
 def test_budget_that_is_reached(runoff, words, judge):
     model, asked = judge
     words = [*words, "--selector", "single", "--model", model, "--instances-at-once", 1]
-    code, out, err = runoff(*words, "--budget-calls", 1)
+    code, _, err = runoff(*words, "--budget-calls", 1)
     assert (code, len(asked), len(chosen(runoff))) == (3, 1, 1), err
     assert "1 instances have no choice yet (budget: " in err
     code, _, err = runoff(*words, "--budget-calls", 2)
