@@ -21,7 +21,7 @@ from agent.llm.budget import IssueBudgetReached
 from agent.llm.errors import ServerUnavailable
 from agent.progress import Event, Watch
 from agent.repository import Repository, SourceFile
-from agent.store import InstanceStore, Parts, write_text
+from agent.store import InstanceStore, Parts, Run, write_text
 from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.outcome import Outcome, Parked
 from agent.trajectory.samples import Sample, draft_samples
@@ -206,7 +206,7 @@ class Pipeline:
             tell=self.tell,
         )
         if parked := [sample for sample in samples if isinstance(sample, Parked)]:
-            raise _interruption(parked, len(samples), self.store.path.parent.name)
+            raise _interruption(parked, len(samples), Run(self.store.path.parent).handle)
         return [sample for sample in samples if not isinstance(sample, Parked)]
 
     async def choose(self, samples: Sequence[Sample]) -> Chosen:

@@ -113,7 +113,7 @@ class BatchSession(Session):
             raise InputError(
                 "the run exists with other instances, or in another order",
                 where=str(self.run.path),
-                hint=f"runoff resume {self.run.name}, or choose another --run",
+                hint=f"runoff resume {self.run.handle}, or choose another --run",
             )
         named_models = named(settings, specs)
         told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
@@ -197,7 +197,7 @@ class BatchSession(Session):
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
         self._opened = opened
         allow_files()
-        self._interrupt.hint = f"runoff resume {self.run.name}"
+        self._interrupt.hint = f"runoff resume {self.run.handle}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
         crew = _Crew(opened, board, total=len(order), done=len(order) - len(waiting))
@@ -250,7 +250,7 @@ class _Crew:
         try:
             ending = await self._carried(job, store)
         except Exception as error:
-            ending = _noted(job.instance, error, store, self._opened.run.name)
+            ending = _noted(job.instance, error, store, self._opened.run.handle)
         spent = self._opened.ledger.of_instance(job.instance)
         return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
 
