@@ -113,7 +113,7 @@ class BatchSession(Session):
             raise InputError(
                 "the run exists with other instances, or in another order",
                 where=str(self.run.path),
-                hint=f"runoff resume {self.run.name}, or choose another --run",
+                hint=f"runoff resume {self.run.handle}, or choose another --run",
             )
         named_models = named(settings, specs)
         told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
@@ -197,7 +197,7 @@ class BatchSession(Session):
 
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
         self._opened = opened
-        self._interrupt.hint = f"runoff resume {self.run.name}"
+        self._interrupt.hint = f"runoff resume {self.run.handle}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
         tidying = Tidying(self.run, _when(self.settings, opened), self._watch)
@@ -298,7 +298,7 @@ def _noted(instance: str, error: Exception, store: InstanceStore, opened: OpenRu
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
     ending = failed(instance, error)
-    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {opened.run.name}")
+    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {opened.run.handle}")
     ending = replace(ending, reason=of_process().error(ending.reason), hint=hint)
     record = ending.record()
     if ending.cause is Cause.BUDGET:
