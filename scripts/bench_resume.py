@@ -27,8 +27,9 @@ from soak_lives import Plan
 from soak_split import OWNERS
 
 from agent.cli.split_estimate import note_costs
+from agent.files import write_text
 from agent.llm.ledger import Ledger
-from agent.store import InstanceStore, Run, write_json, write_text
+from agent.store import InstanceStore, Run, write_json
 from sandbox.api import Patch
 from selection.evaluation.record import Results, Submission, Summary
 from selection.evaluation.sources import of_run

@@ -234,6 +234,13 @@ class Ledger:
         """By the SPEC that the call was made on."""
         return self._by(1)
 
+    def by_stage_and_model(self) -> dict[tuple[str, str], Totals]:
+        """By both, in order of first call."""
+        grouped = dict(self._ended)
+        for call in self._open.values():
+            grouped[call.stage, call.model] += call.totals()
+        return grouped
+
     def close(self) -> None:
         """Close the file; another line opens it again."""
         self._file.close()

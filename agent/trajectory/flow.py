@@ -55,6 +55,8 @@ class TrajectoryKey:
     instance: str
     stage: str
     sample: int
+    attempt: int = 0
+    """See `agent.llm.client.CallKey`."""
 
 
 class Flow:
@@ -95,7 +97,8 @@ class Flow:
         if entry is None:
             if self._parts is not None:
                 self._parts.keep(request)
-            call = CallKey(self.key.instance, self.key.stage, self.key.sample, self.branch, sequence)
+            key = self.key
+            call = CallKey(key.instance, key.stage, key.sample, self.branch, sequence, key.attempt)
             started = time.monotonic()
             try:
                 reply = await self._model.complete(request, call)
