@@ -119,9 +119,10 @@ async def _run(flow: Flow, script: Script, patch: Patch | None = None, repeat: i
     return await flow.run("tests", script, patch, repeat)
 
 
-def _code(candidate: Candidate) -> Patch:
-    """The patch without what it changes in tests."""
-    return Patch(clean(readable(candidate.patch.diff)).diff)
+def _code(candidate: Candidate) -> Patch | None:
+    """The patch without what it changes in tests; None if nothing is left."""
+    diff = clean(readable(candidate.patch.diff)).diff
+    return Patch(diff) if diff.strip() else None
 
 
 def _sound(runs: Sequence[dict[str, Ended]]) -> dict[str, Ended]:

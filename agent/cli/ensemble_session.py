@@ -116,7 +116,7 @@ class EnsembleSession:
         if names & RUNS:
             specs = self._settings.install_specs
             basis += [f"{name}={values[name]}" for name in OF_ENVIRONMENTS]
-            basis += [Path(specs).expanduser().read_text("utf-8") if specs else "", f"{self._asked.tests}"]
+            basis += [_text(specs) if specs else "", f"{self._asked.tests}"]
         if names & ASKS:
             basis += [f"{name}={values[name]}" for name in OF_MODELS]
         if "votes" in names:
@@ -171,3 +171,11 @@ class EnsembleSession:
 
 def _names(chain: Chain) -> frozenset[str]:
     return frozenset(plain_name(step.name) for step in chain.steps)
+
+
+def _text(specs: str) -> str:
+    try:
+        return Path(specs).expanduser().read_text("utf-8")
+    except OSError as error:
+        hint = "name a JSON file of environments by repository and version"
+        raise InputError(f"cannot read: {error.strerror}", where=f"--install-specs {specs}", hint=hint) from error

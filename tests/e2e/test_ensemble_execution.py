@@ -54,10 +54,12 @@ def executions(runoff):
     return sum(len(path.read_text().splitlines()) - 1 for path in work.glob("*/executions*.jsonl"))
 
 
-def test_candidates_that_break_tests_come_last(runoff, words):
-    code, out, err = runoff(*words, "--selector", "consensus", timeout=200)
+@pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
+def test_candidates_that_break_tests_come_last(runoff, words, sandbox):
+    code, out, err = runoff(*words, "--selector", "consensus")
     assert (code, set(chosen(runoff).values())) == (0, {shop.PATCHES["breaks another"]}), err
 
+    words += ["--sandbox", sandbox]
     code, out, err = runoff(*words, "--selector", "consensus | regression", "--json", timeout=200)
     assert code == 0, err
     assert shop.PATCHES["breaks another"] not in chosen(runoff).values()
@@ -119,6 +121,13 @@ def test_instance_without_an_environment_is_parked_and_tried_again(runoff, words
     code, out, err = runoff(*words, "--selector", "consensus | regression", timeout=200)
     assert code == 0, err
     assert chosen(runoff).keys() == {"shop__till-1", "shop__till-2"}
+
+
+def test_install_specs_that_are_not_there(runoff, words):
+    (runoff.folder / "specs.json").unlink()
+    code, _, err = runoff(*words, "--selector", "regression")
+    assert code == 2
+    assert "--install-specs specs.json" in err
 
 
 def test_sandbox_that_is_away(runoff, words):
