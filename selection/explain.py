@@ -68,7 +68,8 @@ def _decision(course: Course) -> str:
         case Method.NONE:
             return "There is no candidate that applies."
         case Method.ONLY:
-            return "It is the only candidate that applies."
+            size = course.winner.candidate.class_size if course.winner else 1
+            return "It is the only candidate that applies" + (f": {size} samples came to it." if size > 1 else ".")
         case Method.CONSENSUS:
             return f"It is first by consensus: {_reason(course.decider, course.winner)}."
         case Method.TRAJECTORY | Method.SINGLE | Method.PAIRWISE as method:
