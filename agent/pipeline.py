@@ -22,7 +22,7 @@ from agent.llm.budget import IssueBudgetReached
 from agent.llm.errors import ServerUnavailable
 from agent.progress import Event, Watch
 from agent.repository import Repository, SourceFile
-from agent.store import InstanceStore, Parts
+from agent.store import InstanceStore, Parts, Run
 from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.outcome import Outcome, Parked
 from agent.trajectory.samples import Sample, draft_samples
@@ -207,7 +207,7 @@ class Pipeline:
             tell=self.tell,
         )
         if parked := [sample for sample in samples if isinstance(sample, Parked)]:
-            raise _interruption(parked, len(samples), self.store.path.parent.name)
+            raise _interruption(parked, len(samples), Run(self.store.path.parent).handle)
         return [sample for sample in samples if not isinstance(sample, Parked)]
 
     async def choose(self, samples: Sequence[Sample]) -> Chosen:

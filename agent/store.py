@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -211,6 +212,12 @@ class Run:
         return self.path.name
 
     @property
+    def handle(self) -> str:
+        """What commands find it by that are called as this one was: its name where they look for it, else its folder."""
+        usual = Path(os.environ.get("RUNOFF_RUNS", "") or "runs")
+        return self.name if usual.resolve() == self.path.parent.resolve() else shlex.quote(str(self.path))
+
+    @property
     def ledger(self) -> Path:
         """Where the ledger lies."""
         return self.path / "ledger.jsonl"
@@ -291,7 +298,7 @@ class Run:
                 raise InputError(
                     f"the run exists with another {name.replace('_', '-')}: {before.get(name)!r}, not {now.get(name)!r}",
                     where=str(self.path),
-                    hint=f"runoff resume {self.name}, or choose another --run",
+                    hint=f"runoff resume {self.handle}, or choose another --run",
                 )
 
         for identifier in self.instances():
@@ -302,7 +309,7 @@ class Run:
                 raise InputError(
                     f"the run exists with another {differs.replace('_', ' ')}",
                     where=str(self.path),
-                    hint=f"runoff resume {self.name}, or choose another --run",
+                    hint=f"runoff resume {self.handle}, or choose another --run",
                 )
 
     @contextmanager
@@ -320,7 +327,7 @@ class Run:
             raise InputError(
                 f"the run is in use by {_who(owner)}",
                 where=str(self.path),
-                hint="wait until it ends or stop it, then: runoff resume " + self.name,
+                hint="wait until it ends or stop it, then: runoff resume " + self.handle,
             ) from None
         except OSError as error:
             raise StoreError(

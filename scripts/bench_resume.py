@@ -22,7 +22,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from soak_batch import Plan, Soak
+from soak_batch import Soak
+from soak_lives import Plan
 from soak_split import OWNERS
 
 from agent.cli.split_estimate import note_costs

@@ -18,7 +18,7 @@ from selection.costs import Cost, cost_of
 from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
 from selection.record import Selection
-from selection.statistics import bootstrap, coverage, wilson
+from selection.statistics import bootstrap, coverage, gap_closed, wilson
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of samples that coverage is given for."""
@@ -76,8 +76,7 @@ class Sampling:
     @property
     def gap_closed(self) -> float | None:
         """The share of the way from a random sample to the oracle that selection goes; None if there is no way."""
-        chance, best = self.coverage[1].value, (self.oracle.value or 0.0)
-        return ((self.selected.value or 0.0) - chance) / (best - chance) if best > chance else None
+        return gap_closed(self.selected.value or 0.0, self.coverage[1].value, self.oracle.value or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

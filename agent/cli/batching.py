@@ -6,7 +6,6 @@ What is the run's and what an instance's is opened by the same code as for `runo
 from __future__ import annotations
 
 import os
-import resource
 import time
 import traceback
 from collections import Counter
@@ -22,6 +21,7 @@ from agent.cli.inputs import Inputs, on_a_thread, reopen_inputs, row_inputs, row
 from agent.cli.models import prices_of, specs_of, system_name
 from agent.cli.open_instance import OpenInstance
 from agent.cli.open_run import OpenRun, manifest_of, named
+from agent.cli.process import allow_files, collect_rarely
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
@@ -44,7 +44,6 @@ ASIDE = ("02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl", "re
 LOOKED_AT = 3
 """Instances whose files are looked at for the estimate when a run begins."""
 RETRIES = ("all", *Cause)
-MOST_FILES = 65_536
 MOST_IN_A_ROW = 10
 """Endings by the same fault that stop a run, however many instances are under way; 3 with few."""
 
@@ -114,7 +113,7 @@ class BatchSession(Session):
             raise InputError(
                 "the run exists with other instances, or in another order",
                 where=str(self.run.path),
-                hint=f"runoff resume {self.run.name}, or choose another --run",
+                hint=f"runoff resume {self.run.handle}, or choose another --run",
             )
         named_models = named(settings, specs)
         told = await on_a_thread(lambda: estimate_split(named_models, split.instances, LOOKED_AT))
@@ -198,14 +197,16 @@ class BatchSession(Session):
 
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
         self._opened = opened
-        allow_files()
-        self._interrupt.hint = f"runoff resume {self.run.name}"
+        self._interrupt.hint = f"runoff resume {self.run.handle}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
         tidying = Tidying(self.run, _when(self.settings, opened), self._watch)
         await tidying.begin()
         crew = _Crew(opened, board, tidying, total=len(order), done=len(order) - len(waiting))
         at_once = min(self.settings.at_once, len(waiting))
+        if short := allow_files(at_once, self.settings.samples, self.settings.in_flight):
+            self._watch(note(short))
+        collect_rarely()
         self._watch(
             Event(
                 "",
@@ -229,14 +230,6 @@ class BatchSession(Session):
 def _when(settings: BatchSettings, opened: OpenRun) -> When:
     """Only an engine has images."""
     return settings.remove_images if opened.sandbox is not None and opened.sandbox.name == "docker" else "never"
-
-
-def allow_files() -> None:
-    """Let this process open as many files as the system allows: an instance under way has some fifteen, shells say 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Crew:
@@ -305,7 +298,7 @@ def _noted(instance: str, error: Exception, store: InstanceStore, opened: OpenRu
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
     ending = failed(instance, error)
-    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {opened.run.name}")
+    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {opened.run.handle}")
     ending = replace(ending, reason=of_process().error(ending.reason), hint=hint)
     record = ending.record()
     if ending.cause is Cause.BUDGET:

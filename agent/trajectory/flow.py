@@ -109,7 +109,7 @@ class Flow:
                 self._note(step, sequence, error)
                 raise
             entry = Entry("ask", self.branch, sequence, step, request.parts, result, time.monotonic() - started)
-            await self.journal.commit(entry, remember=False)
+            await self.journal.commit(entry)
         self._on_effect(entry)
         if "context_exceeded" in entry.result:
             raise ContextExceeded(
@@ -133,7 +133,7 @@ class Flow:
                 raise
             result = {"execution": asdict(execution)}
             entry = Entry("run", self.branch, sequence, step, parts, result, time.monotonic() - started)
-            await self.journal.commit(entry, remember=False)
+            await self.journal.commit(entry)
         self._on_effect(entry)
         return Execution(**entry.result["execution"])
 
