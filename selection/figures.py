@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import InputError, StoreError
 from selection.report import Report
+from selection.scaling import fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,10 +115,16 @@ def _coverage(axes: Axes, reports: Sequence[Report]) -> None:
         axes.plot(steps, [point.value for point in points], marker="o", color=color, label=f"{report.name}: any sample")
         low, high = zip(*(point.interval for point in points), strict=True)
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+        if len(steps) > 2:  # noqa: PLR2004  fewer say nothing of a curve
+            law = fit({k: sampling.coverage[k].value for k in steps})
+            ahead = [steps[-1] * 10 ** (number / 20) for number in range(21)]
+            label = f"{report.name}: by the law of those"
+            axes.plot(ahead, [law(k) for k in ahead], color=color, linestyle=(0, (1, 3)), label=label)
         for share, style, words in ((sampling.selected, "--", "selected"), (sampling.votes, ":", "first by votes")):
             axes.axhline(share.value or 0.0, color=color, linestyle=style, label=f"{report.name}: {words}")
     axes.set_xscale("log")
-    ticks = sorted({k for each in reports if each.sampling for k in each.sampling.coverage})
+    measured = sorted({k for each in reports if each.sampling for k in each.sampling.coverage})
+    ticks = [*measured, 10 * measured[-1]]
     axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.minorticks_off()
     axes.set_xlabel("samples an instance")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
@@ -98,6 +99,15 @@ def test_figures(reports, tmp_path):
             assert path.read_bytes().startswith(b"%PDF-")
     before = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in write_figures(reports, tmp_path / "new" / "folder")] == before
+
+
+def test_law_in_the_figure_of_coverage(reports):
+    """It goes on where the samples end; two points are no curve."""
+    found = svg_figures(reports)["coverage"]
+    assert "first: by the law of those" in found
+    few = report("few")
+    two = {k: few.sampling.coverage[k] for k in (1, 2)}
+    assert "by the law" not in svg_figures([replace(few, sampling=replace(few.sampling, coverage=two))])["coverage"]
 
 
 def test_figures_of_what_there_is(tmp_path):
