@@ -140,13 +140,16 @@ def counted(way: str, usages: Sequence[Usage], seconds: float) -> Round:
 
 
 def empty_cache(spec: str) -> None:
-    """Have the server forget all prompts; ends the script where it cannot."""
+    """Have the server forget all prompts; ends the script where it does not, as while it works for others."""
     url = urllib.parse.urlsplit(spec.partition("@")[2])
     where = f"{url.scheme}://{url.netloc}/reset_prefix_cache"
     try:
-        urllib.request.urlopen(urllib.request.Request(where, method="POST"), timeout=60).close()
+        with urllib.request.urlopen(urllib.request.Request(where, method="POST"), timeout=60) as reply:
+            said = reply.read()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"the cache cannot be emptied: {where}: {error}\nstart vLLM with VLLM_SERVER_DEV_MODE=1")
+    if said and not json.loads(said).get("success", True):
+        sys.exit(f"the cache is in use: {where}: {said.decode()}\nmeasure while the server has nothing else to do")
 
 
 def files_of(repository: Repository, issue: str, options: argparse.Namespace) -> list[SourceFile]:

@@ -171,8 +171,14 @@ def by_score(placed: Sequence[Placed]) -> tuple[Placed, ...]:
     return tuple(sorted(placed, key=lambda one: -(one.score or 0.0)))
 
 
-PRESETS = {"first": "clean | first", "random": "clean | random"}
-"""Selectors that choose one member's patch as it is, without merging."""
+PRESETS = {
+    "first": "clean | first",
+    "random": "clean | random",
+    "votes": "consensus | regression | votes",
+    "model": "consensus | top:3 | single",
+    "runoff": "consensus | regression | votes | top:3 | trajectory",
+}
+"""Selectors by a name. The first two choose one member's patch as it is, without merging."""
 OPENING = ("clean", "equivalence")
 """What a chain begins with that names neither."""
 

@@ -18,10 +18,10 @@ from selection.asking import Pairwise, Single
 from selection.candidates import Candidate, gather
 from selection.chain import Chain, Factory, parse_chain
 from selection.consensus import Split
-from selection.course import record
 from selection.explain import ASKING
 from selection.model_steps import Trajectory, with_model
 from selection.record import Selection
+from selection.runoff_record import record
 from selection.standing_steps import Applies, Votes
 from selection.steps import label_free
 from selection.trajectory import SelectionSettings

@@ -106,5 +106,5 @@ def deliver_batch(session: BatchSession, outcome: Outcome, errors: Console, *, a
     if outcome.exit_code in (BudgetReached.exit_code, RunoffError.exit_code):
         limit = " --budget MORE" if stopped else " --budget-per-issue MORE"
         more = limit if outcome.exit_code == BudgetReached.exit_code else ""
-        errors.print(f"next: runoff resume {run.name}{more}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"next: runoff resume {run.handle}{more}", markup=False, highlight=False, soft_wrap=True)
     return outcome.exit_code

@@ -195,7 +195,7 @@ class Session:
         inputs = await instance.prepare()
         self.instance = inputs.instance
         run.begin(manifest, {self.instance.id: inputs.to_json()})
-        self._interrupt.hint = f"runoff resume {run.name}"
+        self._interrupt.hint = f"runoff resume {run.handle}"
         self._watch(Event(self.instance.id, "started", f"run {run.name}"))
         result = await instance.work()
         run.write_predictions(system_name(specs.main))

@@ -102,7 +102,7 @@ def _price(model: str, given: str) -> Price | None:
 def _trajectories(prefix: int, samples: int, turns: int, reply: int) -> _Load:
     """Each turn sends the prefix and all that was said since; a cache serves what an earlier call has sent."""
     grown = sum(2 * reply * turn for turn in range(turns))
-    cached = prefix * max(0, samples * turns - 1) + samples * max(0, grown - 2 * reply * (turns - 1))
+    cached = prefix * max(0, samples * turns - 1) + samples * max(0, grown - 2 * reply * max(0, turns - 1))
     return _Load(samples * turns, samples * (prefix * turns + grown), reply, cached)
 
 

@@ -18,7 +18,9 @@ _FILES_NAMED = 5
 def export(run: Run, target: Path, *, instance: str | None, with_prompts: bool, as_json: bool) -> None:
     """Export a run and say what became of it. Raises InputError and StoreError."""
     if instance is not None:
-        raise InputError("an export holds the whole run", where="--export", hint=f"runoff show {run.name} --export {target}")
+        raise InputError(
+            "an export holds the whole run", where="--export", hint=f"runoff show {run.handle} --export {target}"
+        )
     exported = export_run(run, target, of_process().copy(), with_prompts=with_prompts)
     typer.echo(json.dumps(exported.to_json(), indent=1) if as_json else "\n".join(_summary(exported)))
 

@@ -29,6 +29,15 @@ def show(view: View) -> RenderableType:
     return Group(head, facts, *last)
 
 
+def in_a_line(view: View) -> str:
+    """The view for a pipe: where the instances are, and what is done about them."""
+    numbers, totals = view.numbers, view.numbers.totals
+    phases = [f"{count} {phase}" for phase, count in view.phases.items() if count]
+    eta = f"about {clock(view.eta)} left" if view.eta is not None else "time left not known yet"
+    work = f"{numbers.in_flight}/{numbers.bound} calls in flight, {totals.calls:,} made, {totals.tokens}"
+    return f"{clock(view.seconds)} now         {', '.join(phases) or 'nothing under way'}; {work}; {totals.money}; {eta}"
+
+
 def clock(seconds: float) -> str:
     """Seconds as hours, minutes and seconds."""
     whole = int(seconds)

@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
-from agent.cli.live import clock, show
+from agent.cli.live import clock, in_a_line, show
 from agent.cli.standing import Numbers, Standing
 from agent.progress import NOTE, Event
 
 PAUSE = 0.5
 """Seconds between two drawings of the live view."""
+HEARTBEAT = 60.0
+"""Seconds between two lines on how a batch stands where there is no live view."""
 
 
 class Progress:
@@ -46,7 +49,7 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Show an event. In a pipe, a counted stage is shown at each tenth only."""
         if event.stage == NOTE:
-            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+            self._console.print(Text(event.text, style="yellow"), highlight=False, soft_wrap=True)
             return
         count = f" {event.done}/{event.total}" if event.total else ""
         if self._status is not None:
@@ -71,7 +74,7 @@ class Progress:
 
 
 class BatchProgress:
-    """The same for many instances: on a terminal a live view, else a line when one begins and when it ends.
+    """The same for many instances: on a terminal a live view, else a line when one begins, when it ends, and each minute.
 
     Notes and endings without a patch are printed in both; on a terminal they scroll above the view.
     """
@@ -104,15 +107,23 @@ class BatchProgress:
         """Take note of an event, and print it unless the view shows it, or it is about what goes on inside an instance."""
         self._standing.take(event, self._now())
         if event.stage == NOTE:
-            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+            self._console.print(Text(event.text, style="yellow"), highlight=False, soft_wrap=True)
         elif self._is_printed(event):
             self._print(event)
 
     async def refreshing(self) -> None:
-        """Keep the view up to date until cancelled."""
+        """Keep the view up to date until cancelled; where there is none, say once a minute how the run stands."""
         while self._live is not None:
             self.refresh()
             await asyncio.sleep(PAUSE)
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            self.say()
+
+    def say(self) -> None:
+        """Print the view in a line."""
+        line = in_a_line(self._standing.view(self.numbers(), self._now()))
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def refresh(self) -> None:
         """Draw the view anew."""

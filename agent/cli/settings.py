@@ -57,7 +57,9 @@ class SolveSettings(BaseModel):
     budget_calls: int | None = Field(None, ge=0, description="Model calls that the run may make at the most.")
     temperature: float = Field(0.5, ge=0, le=2, description="Sampling temperature of testing and editing.")
     max_tokens: int = Field(8192, ge=16, description="Tokens that one reply may have.")
-    window_tokens: int = Field(195_000, ge=1000, description="Estimated prompt tokens at which a trajectory ends.")
+    window_tokens: int = Field(
+        195_000, ge=1000, description="Tokens, estimated and with room for a reply, at which a trajectory ends."
+    )
     seed: int = Field(0, description="Seed that servers which take one sample with; recorded in the manifest.")
     in_flight: int = Field(16, ge=1, description="Model calls in flight at once.")
     timeout: float = Field(600.0, gt=0, description="Seconds that one model call may take.")
@@ -136,6 +138,10 @@ class BatchSettings(SolveSettings):
     )
     early_stop: int = Field(
         0, ge=0, description="Draft only so many samples where their patches are the same change; 0 drafts all."
+    )
+    remove_images: Literal["never", "low", "always"] = Field(
+        "low",
+        description="Remove images that were built or pulled for finished instances; low does so when the disk is low.",
     )
     clean_predictions: bool = Field(
         default=True, description="Leave tests, caches and scratch files out of predictions.jsonl, and say which."
@@ -232,10 +238,17 @@ def validated(
             where=(sources or {}).get("stages", ""),
             hint=f"for example --stages {','.join(STAGES[:2])}",
         )
+    _check_selector(settings.selector, (sources or {}).get("selector", ""))
+    return settings
+
+
+def _check_selector(selector: str, where: str) -> None:
     from selection.runoff import RunOff
 
-    RunOff(selector=settings.selector)  # raises InputError where it cannot be read
-    return settings
+    try:
+        RunOff(selector=selector)
+    except InputError as error:
+        raise InputError(f"selector: {error.message}", where=where, hint=error.hint) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:

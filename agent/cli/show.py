@@ -90,7 +90,7 @@ def _instance(console: Console, store: InstanceStore) -> None:
             if failure[label]:
                 console.print(f"{label if label == 'where' else 'next'}: {escape(failure[label])}", highlight=False)
     elif result is None:
-        console.print("[yellow]unfinished[/]: " + f"runoff resume {escape(store.path.parent.name)}", highlight=False)
+        console.print("[yellow]unfinished[/]: " + f"runoff resume {escape(Run(store.path.parent).handle)}", highlight=False)
     elif result["selection"]:
         print_selection(Selection.from_json(result["selection"], str(store.path / "result.json")), console)
     else:
@@ -108,7 +108,7 @@ def _summary(console: Console, run: Run) -> None:
         table.add_row(cause, str(count), escape(f"{name}: {reason.splitlines()[0] if reason else ''}"))
     if table.row_count:
         console.print(table)
-    console.print(f"one of them: runoff show {escape(run.name)} INSTANCE", highlight=False)
+    console.print(f"one of them: runoff show {escape(run.handle)} INSTANCE", highlight=False)
 
 
 def _executions(console: Console, store: InstanceStore, about: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def _spending(console: Console, run: Run) -> None:
         console.print(table)
         console.print(ledger.totals().cached, highlight=False)
     if unsure := ledger.unsure():
-        _unsettled(console, unsure, run.name)
+        _unsettled(console, unsure, run.handle)
 
 
 def _unsettled(console: Console, calls: Sequence[Call], run: str) -> None:

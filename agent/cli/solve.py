@@ -18,9 +18,9 @@ from agent.cli.inputs import found_in
 from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
 from agent.cli.progress import Progress
 from agent.cli.settings import Resolved, resolve, with_options
+from agent.files import write_text
 from agent.pipeline import Result
 from agent.repository import Repository
-from agent.store import write_text
 from sandbox.errors import InputError
 
 EXAMPLE = (
@@ -86,7 +86,7 @@ def deliver(session: Session, result: Result, *, output: Path | None, apply: boo
         if as_json:
             emit("result", **result.to_json(), run=str(session.run.path), spent=spent_json(session.spent()))
         else:
-            typer.echo(f"no patch: {result.reason}\nsee: runoff show {session.run.name}")
+            typer.echo(f"no patch: {result.reason}\nsee: runoff show {session.run.handle}")
         return 1 if "selection" in session.settings.stages else 0
     place = folder / "patch.diff"
     if output is not None:
@@ -96,7 +96,7 @@ def deliver(session: Session, result: Result, *, output: Path | None, apply: boo
         spent = spent_json(session.spent())
         emit("result", **result.to_json(), run=str(session.run.path), patch_file=str(place), spent=spent)
     else:
-        typer.echo(f"won: {result.reason}\n{session.spending()}\nwhy: runoff show {session.run.name}\npatch: {place}")
+        typer.echo(f"won: {result.reason}\n{session.spending()}\nwhy: runoff show {session.run.handle}\npatch: {place}")
     if apply:
         put_on_work_tree(session.repository, folder / "patch.diff")
     return 0

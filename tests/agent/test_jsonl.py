@@ -177,6 +177,22 @@ async def test_lines_that_are_waited_for_together(tmp_path):
     assert [line.get("id") for line in read_lines(file.path, "it")] == [None, *range(50)]
 
 
+async def test_those_who_wait_meanwhile_share_one_sync(tmp_path, monkeypatch):
+    syncs = []
+    monkeypatch.setattr("agent.jsonl.os.fsync", lambda handle: syncs.append(len(path.read_bytes().splitlines())))
+    path = tmp_path / "lines.jsonl"
+    file = Appender(path, "a file", {"kind": "start"})
+
+    async def one(number):
+        file.write({"kind": "ask", "number": number})
+        await file.lasting()
+        return syncs[-1] > number
+
+    kept = await asyncio.gather(*map(one, range(40)))
+    assert all(kept)  # each line was there when the last sync began
+    assert len(syncs) < 8
+
+
 async def test_lines_that_a_disk_did_not_keep(tmp_path, monkeypatch):
     """All that lay behind the last line that is known to be kept is lost, and nobody is told otherwise."""
     disk = Disk()

@@ -6,14 +6,24 @@ import os
 
 import pytest
 
+from agent.files import write_text
 from agent.llm.messages import Message, Part, Request
-from agent.store import Parts, Run, journal_path, write_json, write_text
+from agent.store import Parts, Run, journal_path, write_json
 from sandbox.errors import InputError, StoreError
 
 
 @pytest.fixture
 def run(tmp_path):
     return Run(tmp_path / "runs" / "first")
+
+
+def test_a_run_is_called_by_its_name_where_commands_look_for_it(run, tmp_path, monkeypatch):
+    assert run.handle == str(tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    assert run.handle == "first"
+    monkeypatch.setenv("RUNOFF_RUNS", str(tmp_path / "else where"))
+    assert run.handle == str(tmp_path / "runs" / "first")
+    assert Run(tmp_path / "else where" / "second").handle == "second"
 
 
 def test_layout_can_be_followed_by_listing_a_folder(tmp_path):
@@ -80,7 +90,7 @@ def test_other_settings_are_refused_by_name(run):
     run.begin({"settings": {"samples": 3, "context_tokens": 5}})
     with pytest.raises(InputError, match=r"another context-tokens: 5, not 6") as caught:
         run.check({"settings": {"samples": 3, "context_tokens": 6}}, {})
-    assert "runoff resume first" in caught.value.hint
+    assert f"runoff resume {run.path}, " in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """What the live view looks like, without a terminal."""
 
+import asyncio
 import io
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from agent.cli.live import show
+from agent.cli import progress
+from agent.cli.live import in_a_line, show
+from agent.cli.progress import BatchProgress
 from agent.cli.standing import Numbers, View
 from agent.llm.totals import Totals
+from agent.progress import Event
 
 TOTALS = Totals(calls=8132, input=9_000_000, cache_read=31_000_000, output=4_200_000, dollars=41.5, unsettled=196)
 MIDWAY = View(
@@ -45,3 +49,23 @@ def test_eighty_columns(view, snapshot):
 def test_no_line_is_wider_than_the_terminal(width):
     for view in (START, MIDWAY, replace(MIDWAY, total=1, title="t" * 400, causes=dict.fromkeys("abcdefghij", 10**9))):
         assert max(map(len, drawn(view, width).splitlines())) <= width
+
+
+def test_one_line_for_a_pipe():
+    assert in_a_line(MIDWAY) == (
+        "1:12:01 now         248 waiting, 2 environment, 6 reading, 30 drafting, 2 choosing; 196/200 calls in flight,"
+        " 8,132 made, 40,000,000 tokens in, 4,200,000 out; $41.5000; about 1:30:00 left"
+    )
+    assert "nothing under way" in in_a_line(START)
+
+
+async def test_a_pipe_hears_how_a_batch_stands_while_nothing_ends(monkeypatch):
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.01)
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with BatchProgress(console, now=lambda: 7.0) as shown:
+        telling = asyncio.create_task(shown.refreshing())
+        shown(Event("", "started", "run r: 1 of 1 instances, 1 at once", 0, 1))
+        shown(Event("a-1", "started", "begins"))
+        while " 1 environment;" not in console.file.getvalue():  # noqa: ASYNC110  a clock is waited for
+            await asyncio.sleep(0.01)
+        telling.cancel()
