@@ -1,6 +1,7 @@
 """Draws what more samples bring: coverage with its law and band, selection against k, score against cost.
 
-Each function draws on axes of matplotlib (the extra `plots`) and does nothing else; `selection.figures` makes files of it.
+Each function draws on axes of matplotlib (the extra `plots`) and does nothing else; `selection.figures.write_drawings` makes
+files of it.
 """
 
 from __future__ import annotations
