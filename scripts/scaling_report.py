@@ -1,6 +1,6 @@
 """What more samples bring, from evaluated runs or from submissions: coverage@k with its law, selection against k, cost.
 
-usage: scripts/scaling_report.py RUN... [--ahead K,...] [--json FILE]
+usage: scripts/scaling_report.py RUN... [--ahead K,...] [--json FILE] [--figures FOLDER]
        scripts/scaling_report.py --submissions FOLDER [--ahead K,...] [--json FILE]
 
 RUNs are folders of runs that were evaluated with --candidates; several are taken for parts of one experiment, and their
@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.llm.totals import Totals
 from agent.store import Run
 from sandbox.api import Patch
 from sandbox.errors import RunoffError
+from selection.figures import write_drawings
 from selection.grid import frontier, grid
+from selection.plots import draw_frontier, draw_law, draw_selection
 from selection.predictions import read_predictions
 from selection.samples import (
     NOTHING,
@@ -41,6 +43,9 @@ from selection.samples import (
 from selection.scaling import Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
 from selection.statistics import bootstrap, gap_closed
 from selection.verifiers import curve, stops_paying
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Pickers = Mapping[str, Callable[[Sampled], Pick]]
 PICKERS: Pickers = {
@@ -78,9 +83,24 @@ def main() -> int:
     except (RunoffError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(markdown(report)))
+    if options.figures:
+        write_drawings(drawings(report), options.figures)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1, default=asdict) + "\n")
     return 0
+
+
+def drawings(report: Mapping[str, Any]) -> dict[str, Callable[[Axes], None]]:
+    """What there is to draw, by name."""
+    rows = report["by_samples"]
+    scores = {name: {row["k"]: row[name] for row in rows} for name in rows[0] if name not in ("k", "cost")}
+    found: dict[str, Callable[[Axes], None]] = {
+        "law": lambda axes: draw_law(axes, {"coverage": report["scaling"]}),
+        "selection": lambda axes: draw_selection(axes, scores),
+    }
+    if "frontier" in report:
+        found["frontier"] = lambda axes: draw_frontier(axes, report["frontier"])
+    return found
 
 
 def of_submissions(folder: Path) -> list[Sampled]:
@@ -245,6 +265,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
     made.add_argument("--draws", type=int, default=200, help="subsets of k samples, of each instance (200)")
     made.add_argument("--seed", type=int, default=0, help="of resamples and draws (0)")
+    made.add_argument("--figures", type=Path, help="draw into this folder too; needs matplotlib")
     made.add_argument("--json", type=Path, help="write all figures to this file too")
     return made
 

@@ -5,7 +5,7 @@ They are drawn with matplotlib (the extra `plots`), on no screen. SVG for pages,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -49,8 +49,13 @@ def figures(reports: Sequence[Report]) -> dict[str, Callable[[Axes], None]]:
 
 def write_figures(reports: Sequence[Report], folder: Path) -> list[Path]:
     """Write each figure in each of `FORMATS`; the files. Raises InputError without matplotlib, StoreError."""
+    return write_drawings(figures(reports), folder)
+
+
+def write_drawings(drawings: Mapping[str, Callable[[Axes], None]], folder: Path) -> list[Path]:
+    """The same of any drawings by name."""
     written: list[Path] = []
-    for name, draw in figures(reports).items():
+    for name, draw in drawings.items():
         with _drawn(draw) as figure:
             for kind in FORMATS:
                 place = folder / f"{name}.{kind}"

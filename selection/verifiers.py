@@ -2,8 +2,8 @@
 
 Votes pick a right sample the more often, the more there are to pick from, up to a bound that no number of samples passes;
 where some wrong samples fool every voter, more samples make it worse. So there is a number of samples after which another
-one costs more than it brings (Stroebl, Kapoor and Narayanan 2024, arXiv 2411.17501; Cobbe et al. 2021, arXiv 2110.14168,
-section 4.2, saw the turn for the worse). The formula takes samples and voters for independent, which flatters both.
+one costs more than it brings (Stroebl, Kapoor and Narayanan 2024, arXiv 2411.17501; Cobbe et al. 2021, arXiv 2110.14168, saw
+the turn for the worse). The formula takes samples and voters for independent, which flatters both.
 """
 
 from __future__ import annotations

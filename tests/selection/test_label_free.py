@@ -19,7 +19,7 @@ from selection.gold import GOLD
 from tests.selection.diffs import diff
 
 ROOT = Path(__file__).parents[2]
-KNOWING = {"evaluation", "figures", "gold", "grid", "page", "pages", "report", "samples", "statistics", "tables"}
+KNOWING = {"evaluation", "figures", "gold", "grid", "page", "pages", "plots", "report", "samples", "statistics", "tables"}
 """Modules of `selection` that know labels, or make figures for those that do; all others must be under the contract."""
 HIDDEN = (*GOLD, "hints_text", "difficulty", "resolved")
 FIX = diff("a = 1\n", "a = 2\n")

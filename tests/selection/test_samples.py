@@ -206,6 +206,7 @@ def test_instances_that_were_not_judged_are_left_out(run):
 def told(tmp_path, *words):
     """What the report prints, and the figures that it writes."""
     command = [sys.executable, REPORT, *words, "--resamples", "20", "--ahead", "8", "--json", tmp_path / "figures.json"]
+    command += ["--figures", tmp_path / "drawn"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     return done.stdout, json.loads((tmp_path / "figures.json").read_text())
 
@@ -222,6 +223,7 @@ def test_report_on_a_run(run, tmp_path):
     assert figures["evidence"]["voters_a_sample"] == 0.5
     assert [point["k"] for point in figures["scaling"]["points"]] == [1, 2, 3, 4, 8]
     assert "| selected by the run | 0.0 |" in text
+    assert {path.name for path in (tmp_path / "drawn").glob("*.svg")} == {"law.svg", "selection.svg", "frontier.svg"}
     assert "votes for right changes: 4 of 4; for wrong ones: 3 of 6" in text
 
 
