@@ -22,12 +22,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from soak_batch import Plan, Soak
+from soak_batch import Soak
+from soak_lives import Plan
 from soak_split import OWNERS
 
 from agent.cli.split_estimate import note_costs
+from agent.files import write_text
 from agent.llm.ledger import Ledger
-from agent.store import InstanceStore, Run, write_json, write_text
+from agent.store import InstanceStore, Run, write_json
 from sandbox.api import Patch
 from selection.evaluation.record import Results, Submission, Summary
 from selection.evaluation.sources import of_run

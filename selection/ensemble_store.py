@@ -17,8 +17,9 @@ from typing import Any, Self
 import filelock
 
 from agent.endings import Ending
+from agent.files import write_text
 from agent.jsonl import Appender, read_lines
-from agent.store import write_json, write_text
+from agent.store import write_json
 from sandbox.api import Patch
 from sandbox.errors import InputError, StoreError
 from selection.candidates import ID_LENGTH

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.llm.ledger import Ledger
-from agent.llm.totals import Totals
 from agent.store import InstanceStore, Run, read_json
 from sandbox.errors import InputError
+from selection.costs import Cost, cost_of
 from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
 from selection.record import Selection
@@ -82,20 +81,6 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run spent."""
-
-    by_stage: Mapping[str, Totals]
-    issues: int
-    """Instances that were begun."""
-
-    @property
-    def totals(self) -> Totals:
-        """Over all stages."""
-        return sum(self.by_stage.values(), Totals())
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """One run, or one submission of an evaluation."""
 
@@ -125,7 +110,7 @@ class Report:
             "resolved": self.resolved.to_json(),
             **{name: {key: share.to_json() for key, share in held.items()} for name, held in shares.items()},
             "sampling": _sampling_json(self.sampling) if self.sampling else None,
-            "cost": _cost_json(self.cost) if self.cost else None,
+            "cost": self.cost.to_json() if self.cost else None,
             "failures": dict(self.failures),
         }
 
@@ -139,7 +124,7 @@ def report_on(folder: Path) -> list[Report]:
     summary = read_summary(folder)
     if run is None and summary is None:
         raise InputError("neither a run nor an evaluation", where=str(folder), hint="runoff evaluate RUN|PREDICTIONS")
-    cost = _cost(run) if run else None
+    cost = cost_of(run) if run else None
     failures = _failures(run) if run else {}
     if summary is None:
         note = "not evaluated: runoff evaluate " + folder.name
@@ -221,10 +206,6 @@ def _mean(values: Sequence[float]) -> Estimate:
     return Estimate(sum(values) / len(values), bootstrap(values))
 
 
-def _cost(run: Run) -> Cost:
-    return Cost(Ledger(run.ledger).by_stage(), len(run.instances()))
-
-
 def _failures(run: Run) -> dict[str, int]:
     """Instances without a patch by cause; by reason in runs of an older runoff, which wrote no cause."""
     place = run.path / "unresolved.json"
@@ -241,20 +222,4 @@ def _sampling_json(sampling: Sampling) -> dict[str, Any]:
         "coverage": {str(k): asdict(estimate) for k, estimate in sampling.coverage.items()},
         **{name: getattr(sampling, name).to_json() for name in ("oracle", "votes", "selected")},
         "gap_closed": sampling.gap_closed,
-    }
-
-
-def _cost_json(cost: Cost) -> dict[str, Any]:
-    totals, issues = cost.totals, cost.issues or 1
-    return {
-        "issues": cost.issues,
-        "dollars": totals.dollars,
-        "most_dollars": totals.most_dollars,
-        "unpriced_calls": totals.unpriced,
-        "dollars_an_issue": totals.dollars / issues,
-        "calls": totals.calls,
-        "tokens": totals.tokens_used,
-        "model_seconds": round(totals.seconds, 3),
-        "model_seconds_an_issue": round(totals.seconds / issues, 3),
-        "by_stage": {stage: asdict(held) for stage, held in cost.by_stage.items()},
     }

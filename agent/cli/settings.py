@@ -137,6 +137,10 @@ class BatchSettings(SolveSettings):
     early_stop: int = Field(
         0, ge=0, description="Draft only so many samples where their patches are the same change; 0 drafts all."
     )
+    remove_images: Literal["never", "low", "always"] = Field(
+        "low",
+        description="Remove images that were built or pulled for finished instances; low does so when the disk is low.",
+    )
     clean_predictions: bool = Field(
         default=True, description="Leave tests, caches and scratch files out of predictions.jsonl, and say which."
     )

@@ -11,12 +11,12 @@ import httpx2
 import openai
 
 from agent.llm.client import CallKey
-from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
+from agent.llm.endpoint import CONNECTIONS, IDLE, STREAM_ABOVE, Endpoint
 from agent.llm.errors import UnknownModel
 from agent.llm.faults import complaint_of, fault_of_status, garbled
 from agent.llm.messages import Reply, Request
 from agent.llm.openai_replies import is_text, read_stream, read_whole
-from agent.llm.openai_wire import Fields, Post, plain, read_events, read_object
+from agent.llm.openai_wire import Fields, Post, read_events, read_object
 from agent.llm.parameters import Parameters
 from sandbox.api import digest_of
 
@@ -52,7 +52,7 @@ class OpenAIClient:
         self._parameters = Parameters(spec)
         self._at = Endpoint(spec, base_url, timeout, idle, openai.APIConnectionError, openai.APIResponseValidationError)
         limits = openai.Timeout(timeout, connect=connect)
-        http = openai.DefaultAioHttpClient(timeout=limits)
+        http = openai.DefaultAioHttpClient(timeout=limits, limits=CONNECTIONS)
         self._sdk = openai.AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or "https://api.openai.com/v1",
@@ -126,7 +126,7 @@ class OpenAIClient:
         async for events in arrivals:
             for event in events:
                 if event.error:
-                    raise fault_of_status(200, {"error": plain(event.error)}, {}, self._at.where)
+                    raise fault_of_status(200, {"error": event.error}, {}, self._at.where)
             yield events
 
     def _whole(self, content: bytes) -> Reply:
@@ -134,7 +134,7 @@ class OpenAIClient:
         if not isinstance(answer, Fields):
             raise garbled("not a completion", self._at.where)
         if not answer.choices and answer.error:  # routers answer 200 all the same
-            raise fault_of_status(200, {"error": plain(answer.error)}, {}, self._at.where)
+            raise fault_of_status(200, {"error": answer.error}, {}, self._at.where)
         with self._at.reading():
             return read_whole(answer).reply()
 

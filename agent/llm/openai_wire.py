@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -50,27 +49,19 @@ class Post:
             await response.aclose()
 
 
-class Fields(SimpleNamespace):
-    """An object of a JSON text. A name that it lacks is None: servers leave out what they do not know."""
+class Fields(dict[str, Any]):
+    """An object of a JSON text, whose values are its attributes too.
 
-    def __getattr__(self, name: str) -> None:
-        return None
+    One that it lacks is None: servers leave out what they do not know.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return self.get(name)
 
 
 def read_object(text: bytes | str) -> Any:
     """A JSON text whose objects are `Fields`. Raises ValueError."""
     return _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8", "surrogatepass"))
-
-
-def plain(value: Any) -> Any:
-    """What `read_object` made, as dictionaries and lists again."""
-    match value:
-        case Fields():
-            return {name: plain(held) for name, held in vars(value).items()}
-        case list():
-            return [plain(each) for each in value]
-        case _:
-            return value
 
 
 async def read_events(response: httpx2.Response) -> AsyncIterator[list[Any]]:
@@ -97,8 +88,4 @@ def _data_of(line: bytes) -> bytes:
     return line[5:].strip() if line.startswith(b"data:") else b""
 
 
-def _fields(held: dict[str, Any]) -> Fields:
-    return Fields(**held)
-
-
-_DECODER = json.JSONDecoder(object_hook=_fields)  # `json.loads` makes one for each text that it gives a hook
+_DECODER = json.JSONDecoder(object_hook=Fields)  # `json.loads` makes one for each text that it gives a hook

@@ -196,6 +196,24 @@ def runoff(tmp_path):
     return Runoff(folder)
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """What the batches of a module share; see `tests.e2e.batches`."""
+    from tests.e2e.batches import bench_in  # which imports this file
+
+    with bench_in(tmp_path_factory.mktemp("bench")) as made:
+        yield made
+
+
+@pytest.fixture
+def batch(bench, request):
+    """A batch of the test's name."""
+    from tests.e2e.batches import batch_of
+
+    with batch_of(bench, request.node.name.removeprefix("test_")) as made:
+        yield made
+
+
 @pytest.fixture
 def wait_until():
     """Wait for something that another process does."""

@@ -60,7 +60,7 @@ def name_of(path):
 
 
 class System:
-    """The module `os` as `agent.jsonl` and `agent.store` see it, with the points in front of what writes."""
+    """The module `os` as `agent.files`, `agent.jsonl` and `agent.store` see it, with the points in front of what writes."""
 
     def __init__(self, points):
         self._points = points
@@ -105,10 +105,11 @@ def whole(temporary):
 
 def put_in_front(points):
     """Let the points of this process come before its writes."""
+    import agent.files
     import agent.jsonl
     import agent.store
 
-    agent.jsonl.os = agent.store.os = System(points)
+    agent.files.os = agent.jsonl.os = agent.store.os = System(points)
     rename = pathlib.Path.replace
 
     def replace(self, target):
