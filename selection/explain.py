@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selection.chain import Entry, StepRecord, plain_name
+from selection.model_rulings import UNCOMPARED
 from selection.outcomes import counted
 from selection.ranking import Ranked, compare, deciding
 from selection.record import Method
@@ -99,7 +100,8 @@ def defeat(one: Ranked, course: Course) -> str:
     if one not in course.finalists:
         return f"not on the short-list: {_behind(one, course)}"
     if method in ASKING.values():
-        return f"a finalist; the {method.value} preferred {winner.candidate.id}"
+        said = _reason(decider, one)
+        return said if said.startswith(UNCOMPARED) else f"a finalist; the {method.value} preferred {winner.candidate.id}"
     if method is Method.CONSENSUS:
         return f"a finalist: {_reason(decider, one)}"
     return f"a finalist: {compare(one, winner, 'the winner')}"

@@ -8,6 +8,9 @@ from typing import Any
 from selection.chain import Contest, Placed, Ruling, by_score
 from selection.outcomes import counted
 
+UNCOMPARED = "not compared"
+"""How the reason begins for a candidate that no model was shown."""
+
 
 def preferred(contest: Contest, compared: Sequence[Placed], calls: int, note: str, evidence: Mapping[str, Any]) -> Ruling:
     """Those that were compared, by score and then as they were, then the others as they were."""
@@ -15,7 +18,7 @@ def preferred(contest: Contest, compared: Sequence[Placed], calls: int, note: st
     level = [one.candidate.id for one in others if one.score == first.score]
     asked = {one.candidate.id for one in compared}
     rest = [one for one in contest.candidates if one.id not in asked]
-    behind = [Placed(one, f"not compared: behind the first {len(compared)}") for one in rest]
+    behind = [Placed(one, f"{UNCOMPARED}: behind the first {len(compared)}") for one in rest]
     notes = [counted(calls, "model call"), note, f"level with the first: {', '.join(level)}" if level else ""]
     said = {"chosen": first.candidate.id, "undecided": "", **evidence}
     return Ruling((first, *others, *behind), note=_joined(notes), figures={"calls": calls}, evidence=said)

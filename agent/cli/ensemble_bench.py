@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ class _Place:
     built: Built | None = None
     executors: dict[str, Executor] = field(default_factory=dict)
     """By digest of their limits."""
+    steps: Counter[str] = field(default_factory=Counter)
+    """How many flows were opened for each step."""
     stack: ExitStack = field(default_factory=ExitStack)
 
 
@@ -66,7 +69,9 @@ class EnsembleBench:
     async def flow(self, instance: Instance, step: str, *, at_least: Limits | None = None) -> Flow:
         """See `selection.bench.Bench`."""
         place = self._place(instance)
-        name = re.sub(r"[^\w.-]+", "-", step)
+        place.steps[step] += 1
+        again = f".{place.steps[step]}" if place.steps[step] > 1 else ""  # the chain has this step several times
+        name = re.sub(r"[^\w.-]+", "-", step) + again
         journal = Journal(place.store.path / f"{name}.jsonl", {"instance": instance.id, "stage": step, "sample": 0})
         place.stack.callback(journal.close)
         return Flow(

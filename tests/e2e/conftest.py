@@ -88,9 +88,8 @@ def answer(request, turn):
         case "editing":
             return edit((RIGHT, LONGER, WRONG)[sample]) if turn == 1 else "<done>"
         case "selection":
-            candidates = re.findall(
-                r'<candidate number="(\d+)">(.*?)</candidate>', request["messages"][0]["content"], re.DOTALL
-            )
+            said = "\n".join(message["content"] for message in request["messages"])
+            candidates = re.findall(r'<candidate number="(\d+)">(.*?)</candidate>', said, re.DOTALL)
             return f"It is the plainest that is right.\n<choose>{next(name for name, diff in candidates if RIGHT in diff)}</choose>"
 
 

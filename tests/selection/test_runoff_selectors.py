@@ -104,6 +104,21 @@ async def test_model_decides_among_the_finalists(hold, patches, expects, selecto
     assert Selection.from_json(json.loads(json.dumps(selection.to_json()))) == selection
 
 
+async def test_who_was_not_shown_to_the_model_is_not_said_to_be_beaten_by_it(hold, patches):
+    offers = {f"editing/{number}": patch for number, patch in enumerate(patches.values())}
+    selection = await hold(by_content("casefold()"), offers, selector="votes | pairwise:2")
+    reasons = [one.reason for one in selection.candidates if one.id != selection.chosen]
+    assert reasons.count("not compared: behind the first 2") == 2
+
+
+@pytest.mark.parametrize(
+    ("selector", "calls"),
+    [("votes", 0), ("consensus | top:2", 0), ("votes | top | trajectory", 5), ("votes | single:3", 6), ("pairwise:3", 12)],
+)
+def test_most_calls_of_a_selector_are_known_beforehand(selector, calls):
+    assert RunOff(SelectionSettings(turns=5, attempts=2), selector).most_calls == calls
+
+
 async def test_votes_alone_ask_nobody(hold, scripted, patches, expects):
     offers = {"editing/0": patches["wrong"], "editing/1": patches["lower"]}
     selection = await hold(scripted(), offers, [expects("Hello World", "hello-world")], selector="votes")

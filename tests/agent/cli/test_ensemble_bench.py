@@ -63,6 +63,16 @@ async def test_step_that_asks_without_a_model(bench_of, instance):
     bench.release(instance.id)
 
 
+async def test_step_that_a_chain_has_twice_keeps_its_journals_apart(bench_of, instance):
+    bench, _ = bench_of()
+    first = [(await bench.flow(instance, "single")).journal.path for _ in range(2)]
+    bench.release(instance.id)
+    again = [(await bench.flow(instance, "single")).journal.path for _ in range(2)]
+    bench.release(instance.id)
+    assert len(set(first)) == 2
+    assert again == first
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 async def test_environment_is_built_once_and_executions_are_replayed(bench_of, instance):
