@@ -52,7 +52,7 @@ def read(paths: Sequence[Path]) -> dict[str, dict[str, Said]]:
 
 def _said(step: Mapping[str, Any]) -> Said:
     entries = [(member, one) for one in step["kept"] for member in one["members"]]
-    votes = ((member, re.match(r"passes (\d+) of (\d+) scripts", one["reason"])) for member, one in entries)
+    votes = ((member, re.match(r"passes (\d+) of (\d+) script", one["reason"])) for member, one in entries)
     return Said(
         {member: one["score"] or 0.0 for member, one in entries},
         {member: (int(match[1]), int(match[2])) for member, match in votes if match},

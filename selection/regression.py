@@ -21,7 +21,7 @@ from selection.bench import Bench
 from selection.candidates import Candidate
 from selection.chain import Contest, Placed, Ruling, by_score
 from selection.changes import paths, readable
-from selection.outcomes import line_of
+from selection.outcomes import counted, line_of
 from selection.related import python_files, related, touched
 from selection.suites import Ended, Suite, new_failures, suite_of
 
@@ -110,7 +110,7 @@ class Regression:
         return Ruling(
             by_score([one for one in placed if one.score is not None]),
             tuple(one for one in placed if one.score is None),
-            f"{len(sound)} tests of {', '.join(files)} pass on the unpatched tree",
+            f"{counted(len(sound), 'test')} of {', '.join(files)} pass on the unpatched tree",
             {"tests": len(sound), "files": len(files), "seconds": round(sum(run.seconds for run in (*before, *after)), 1)},
         )
 
@@ -139,9 +139,9 @@ def _placed(candidate: Candidate, run: Execution, broken: Sequence[str], tests: 
     if run.apply_error:
         return Placed(candidate, f"it does not apply: {line_of(run.apply_error)}")
     if not broken:
-        return Placed(candidate, f"breaks none of {tests} tests", 0.0)
+        return Placed(candidate, f"breaks none of {counted(tests, 'test')}", 0.0)
     named = ", ".join(broken[:NAMED]) + (", ..." if len(broken) > NAMED else "")
-    return Placed(candidate, f"breaks {len(broken)} of {tests} tests: {line_of(named)}", -float(len(broken)))
+    return Placed(candidate, f"breaks {len(broken)} of {counted(tests, 'test')}: {line_of(named)}", -float(len(broken)))
 
 
 def _as_it_was(contest: Contest, why: str) -> Ruling:

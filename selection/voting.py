@@ -22,7 +22,7 @@ from sandbox.matrix import Matrix, distinct, shows_issue
 from selection.bench import Bench
 from selection.candidates import Candidate
 from selection.chain import Contest, Placed, Ruling, by_score
-from selection.outcomes import line_of
+from selection.outcomes import counted, line_of
 from selection.votes import Standing, Status, Tally, count, standings, voters
 
 Written = Callable[[str], Sequence[tuple[str, Script]]]
@@ -67,7 +67,10 @@ class Votes:
 
 
 async def fill(flow: Flow, scripts: Sequence[Script], candidates: Sequence[Candidate], repeats: int) -> Matrix:
-    """Every script on the unpatched tree, and those that show the issue there each time on every candidate."""
+    """Every script on the unpatched tree, and those that show the issue there each time on every candidate.
+
+    The same as `sandbox.matrix.fill`, through a flow, so that what has run is replayed.
+    """
     rows = distinct(scripts)
     runs = [(script, repeat) for script in rows for repeat in range(repeats)]
     before = await flow.all([partial(_run, script=script, repeat=repeat) for script, repeat in runs])
@@ -124,7 +127,9 @@ def _placed(candidate: Candidate, tally: Tally, verdicts: Verdicts, weights: Map
     passed = [script for script, held in verdicts.items() if held[candidate.id]]
     worth = sum(weights[script] for script in passed)
     whole = sum(weights.values())
-    return Placed(candidate, f"passes {len(passed)} of {len(verdicts)} scripts, {worth:.2f} of {whole:.2f} votes", worth)
+    return Placed(
+        candidate, f"passes {len(passed)} of {counted(len(verdicts), 'script')}, {worth:.2f} of {whole:.2f} votes", worth
+    )
 
 
 def _seconds(matrix: Matrix) -> float:
@@ -133,5 +138,5 @@ def _seconds(matrix: Matrix) -> float:
 
 def _note(standing: Sequence[Standing], alarms: Mapping[str, bool]) -> str:
     able = sum(one.status is Status.VOTES for one in standing)
-    said = f"{able} of {len(standing)} scripts show the issue on the unpatched tree and vote"
+    said = f"{able} of {counted(len(standing), 'script')} show the issue on the unpatched tree and vote"
     return said + (f"; {sum(alarms.values())} of {len(alarms)} raise false alarms, by the others" if alarms else "")

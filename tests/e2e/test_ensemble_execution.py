@@ -65,10 +65,10 @@ def test_candidates_that_break_tests_come_last(runoff, words, sandbox):
     assert shop.PATCHES["breaks another"] not in chosen(runoff).values()
     (choice,) = record(runoff, "shop__till-1")
     step = choice["steps"][-1]
-    assert step["note"] == "1 tests of tests/test_till.py pass on the unpatched tree"
+    assert step["note"] == "1 test of tests/test_till.py pass on the unpatched tree"
     reasons = {member: entry["reason"] for entry in step["kept"] for member in entry["members"]}
-    assert reasons["c"] == "breaks none of 1 tests"
-    assert reasons["a"].startswith("breaks 1 of 1 tests: ")
+    assert reasons["c"] == "breaks none of 1 test"
+    assert reasons["a"].startswith("breaks 1 of 1 test: ")
     result = json.loads(out.splitlines()[-1])
     assert result["steps"]["regression"].items() >= {"tests": 2, "files": 2}.items()
     assert result["steps"]["regression"]["seconds"] > 0
@@ -92,7 +92,7 @@ def test_scripts_that_vote(runoff, words):
     assert "votes: 2 scripts, 1 voters, 0 false alarms" in out
     (choice,) = record(runoff, "shop__till-1")
     assert choice["steps"][-1]["note"] == "1 of 2 scripts show the issue on the unpatched tree and vote"
-    assert choice["reason"].startswith("votes: passes 1 of 1 scripts")
+    assert choice["reason"].startswith("votes: passes 1 of 1 script,")
     (choice,) = record(runoff, "shop__till-2")
     assert choice["steps"][-1]["note"] == "there are no scripts for this instance"
 
