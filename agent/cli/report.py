@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.cli import interrupts
+from agent.llm.totals import Totals
 from sandbox.errors import InputError, RunoffError
 from selection.evaluation.record import NAME
 from selection.report import Cost, Report, Sampling, Share, report_on
@@ -137,12 +138,18 @@ def _cost(columns: Sequence[Cost | None]) -> list[list[str]]:
     return [
         row("issues begun", lambda one: str(one.issues)),
         row("dollars", lambda one: one.totals.money),
-        row("dollars an issue", lambda one: f"${one.totals.dollars / max(1, one.issues):.4f}"),
+        row("dollars an issue", _each),
         row("calls", lambda one: f"{one.totals.calls:,}"),
-        row("tokens", lambda one: f"{one.totals.tokens_used:,}"),
+        row("tokens", lambda one: _tokens(one.totals)),
         row("model seconds an issue", lambda one: f"{one.totals.seconds / max(1, one.issues):,.1f}"),
         *(row(f"  {stage}", lambda one, stage=stage: _of_stage(one, stage)) for stage in stages),  # type: ignore[misc]  # bound now
     ]
+
+
+def _each(cost: Cost) -> str:
+    if (dollars := cost.totals.known_dollars) is None:
+        return "unknown"
+    return f"{'at least ' if cost.totals.unpriced else ''}${dollars / max(1, cost.issues):.4f}"
 
 
 def _of_stage(cost: Cost, stage: str) -> str:
@@ -152,7 +159,12 @@ def _of_stage(cost: Cost, stage: str) -> str:
     if whole.dollars:
         return f"${totals.dollars:.4f} ({totals.dollars / whole.dollars:.1%})"
     share = f" ({totals.tokens_used / whole.tokens_used:.1%})" if whole.tokens_used else ""
-    return f"{totals.tokens_used:,} tokens{share}"
+    return f"{_tokens(totals)} tokens{share}"
+
+
+def _tokens(totals: Totals) -> str:
+    """What the servers told; unknown where they told nothing, which is not zero."""
+    return "unknown" if totals.uncounted and not totals.tokens_used else f"{totals.tokens_used:,}"
 
 
 def _of(share: Share) -> str:
