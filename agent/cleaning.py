@@ -2,6 +2,8 @@
 
 A benchmark puts its own tests on the tree, so a patch that touches them fails to apply there, or changes what is
 measured. Whole files are dropped; what is left of the diff stays byte for byte as it was.
+
+What is dropped is less than what is not read (`agent.context.candidates`): a fix may well be in `django/test`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from dataclasses import dataclass
 from sandbox.patching import touched
 
 _FILE = re.compile(r"^(?=diff --git )", re.MULTILINE)
-_TEST_FOLDERS = frozenset(["tests", "__tests__", "e2e"])
-_TOP_TEST_FOLDERS = frozenset(["test", "testing", "spec"])
+_DROPPED = frozenset(["tests", "__tests__", "e2e"])
+_TOP_DROPPED = frozenset(["test", "testing", "spec"])
 """At the root only: `django/test` and `sympy/testing` are what tests are written with, not tests."""
-_TEST_FILE = re.compile(r"^(test_.*|.*_test|tests?|conftest)\.(py|pyi|sh|js|ts|go|rb|c|cpp)$|\.(test|spec)\.[cm]?[jt]sx?$")
+_DROPPED_NAME = re.compile(
+    r"^(test_.*|.*_test|tests?|conftest)\.(py|pyi|sh|js|ts|go|rb|c|cpp)$|\.(test|spec)\.[cm]?[jt]sx?$"
+)
 _ARTEFACT_FOLDERS = re.compile(
     r"^(__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.tox|\.nox|\.eggs|.*\.egg-info|node_modules|\.ipynb_checkpoints"
     r"|htmlcov|\.hypothesis|\.git)$"
@@ -57,6 +61,6 @@ def reason(path: str, *, new: bool) -> str:
     *folders, name = path.split("/")
     if _ARTEFACT.search(name) or any(map(_ARTEFACT_FOLDERS.match, folders)):
         return "artefact"
-    if _TEST_FOLDERS.intersection(folders) or (folders[:1] and folders[0] in _TOP_TEST_FOLDERS) or _TEST_FILE.search(name):
+    if _DROPPED.intersection(folders) or (folders[:1] and folders[0] in _TOP_DROPPED) or _DROPPED_NAME.search(name):
         return "test"
     return "scratch file" if new and not folders and _SCRATCH.match(name) else ""

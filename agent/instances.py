@@ -101,14 +101,30 @@ class Instances:
 
         In the source's order, each once. Raises InputError for an id that is not there and a pattern that fits none.
         """
-        names: set[str] = set()
-        for word in names_in(wanted):
-            fitting = fnmatch.filter(self.by_id, word) if _PATTERN.search(word) else [self.find(word).id]
-            if not fitting:
-                hint = f"the source has {len(self.by_id)} instances, such as {next(iter(self.by_id))}"
-                raise InputError(f"no instance fits '{word}'", where=self.source, hint=hint)
-            names.update(fitting)
+        names, broken = self.fitting(wanted)
+        for row in broken:
+            if row.id in names_in(wanted) or not names:
+                self.find(row.id)  # raises, with what is wrong with it
         return [instance for name, instance in self.by_id.items() if name in names]
+
+    def fitting(self, wanted: str) -> tuple[frozenset[str], list[Broken]]:
+        """(ids, broken rows) that `names_in(wanted)` fits. Raises InputError for a word that fits neither."""
+        names: set[str] = set()
+        broken: dict[int, Broken] = {}
+        for word in names_in(wanted):
+            found = fnmatch.filter(self.by_id, word)
+            rows = {row.line: row for row in self.broken if row.id and fnmatch.fnmatchcase(row.id, word)}
+            if not found and not rows:
+                raise self._fits_nothing(word)
+            names.update(found)
+            broken |= rows
+        return frozenset(names), list(broken.values())
+
+    def _fits_nothing(self, word: str) -> InputError:
+        if not _PATTERN.search(word):
+            self.find(word)  # raises, with what is near it
+        hint = f"the source has {len(self.by_id)} instances, such as {next(iter(self.by_id))}"
+        return InputError(f"no instance fits '{word}'", where=self.source, hint=hint)
 
 
 def load(source: str, *, split: str | None = None) -> Instances:

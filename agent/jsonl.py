@@ -6,6 +6,7 @@ next one is written, and left out by readers.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -82,7 +83,8 @@ def sync_folder(folder: Path) -> None:
 class Appender:
     """Appends lines, and waits until they are on the disk. One writer at a time; the run's lock sees to that.
 
-    A disk that others keep busy takes its time, and hundreds of calls wait for the same loop: `lasting` waits on a thread.
+    A disk that others keep busy takes its time, and hundreds of calls wait for the same loop: `lasting` waits on a thread,
+    once for all that was written while it waited before.
     """
 
     def __init__(self, path: Path, what: str, first: Mapping[str, Any]) -> None:
@@ -96,6 +98,7 @@ class Appender:
         self._end: int | None = None
         """Bytes that this process knows to be on the disk: whatever lies behind them was never acknowledged."""
         self._losses = 0
+        self._syncing = asyncio.Lock()
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write a line and wait until it is on the disk. Raises StoreError; the file can be written again after that."""
@@ -113,16 +116,20 @@ class Appender:
 
     async def lasting(self) -> None:
         """Wait until what is written by now is on the disk. Raises StoreError if it is lost, and no longer in the file."""
-        handle, written, losses = self._handle, self._written, self._losses
-        try:
-            await _threads().submit(partial(self._sync, handle))
-        except OSError as error:
-            if self._losses == losses:
-                self._take_back()
-            raise self._fault(error) from error
-        if self._losses != losses:  # another line could not be kept, and this one lay behind it
-            raise self._fault(OSError(errno.EIO, os.strerror(errno.EIO)))
-        self._end = max(self._end or 0, written)
+        written, losses = self._written, self._losses
+        async with self._syncing:
+            if self._losses == losses and self._end is not None and self._end >= written:
+                return  # whoever waited before has seen to it
+            handle, latest = self._handle, self._written
+            try:
+                await _threads().submit(partial(self._sync, handle))
+            except OSError as error:
+                if self._losses == losses:
+                    self._take_back()
+                raise self._fault(error) from error
+            if self._losses != losses:  # another line could not be kept, and this one lay behind it
+                raise self._fault(OSError(errno.EIO, os.strerror(errno.EIO)))
+            self._end = max(self._end or 0, latest)
 
     def close(self) -> None:
         """Close the file; another line opens it again."""

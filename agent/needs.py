@@ -1,4 +1,4 @@
-"""What the runs in a folder still need: the environments of instances that have no result yet."""
+"""What the runs in a folder still need: the environments of instances that have no result yet; and what one had."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ def needs(runs: Path) -> list[Need]:
             if spec := _spec(recorded, store.path / "instance.json"):
                 found.append(Need(run.name, name, spec, _living(run.path / "owner.json")))
     return found
+
+
+def had(run: Run) -> list[EnvironmentSpec]:
+    """The environments of the instances of a run that have a result. Raises StoreError as `needs`."""
+    stores = [store for store in map(run.instance, run.instances()) if (store.path / "result.json").exists()]
+    specs = [_spec(store.read("instance.json"), store.path / "instance.json") for store in stores]
+    return [spec for spec in specs if spec]
 
 
 def _spec(recorded: Any, where: Path) -> EnvironmentSpec | None:

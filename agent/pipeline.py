@@ -16,12 +16,13 @@ from agent.cleaning import clean
 from agent.context.packing import Context
 from agent.context.stage import ContextSettings, build_context
 from agent.executor import Executor
+from agent.files import write_text
 from agent.instances import Instance
 from agent.llm.budget import IssueBudgetReached
 from agent.llm.errors import ServerUnavailable
 from agent.progress import Event, Watch
 from agent.repository import Repository, SourceFile
-from agent.store import InstanceStore, Parts, Run, write_text
+from agent.store import InstanceStore, Parts, Run
 from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.outcome import Outcome, Parked
 from agent.trajectory.samples import Sample, draft_samples
@@ -255,7 +256,7 @@ class Pipeline:
         journal = self.store.journal(stage, sample)
         self._journals.callback(journal.close)
         return Flow(
-            TrajectoryKey(self.instance.id, stage, sample),
+            TrajectoryKey(self.instance.id, stage, sample, self.store.attempt),
             journal,
             model=model,
             executor=self.executor,

@@ -29,7 +29,8 @@ from typing import Any
 
 import filelock
 
-from agent.jsonl import DamagedFile, sync_folder
+from agent.files import write_text
+from agent.jsonl import DamagedFile
 from agent.llm.messages import Part, Request
 from agent.predictions import prediction, unresolved
 from agent.redaction import MARK, of_process
@@ -43,6 +44,7 @@ CHANGEABLE = frozenset({"in_flight", "workers", "timeout", "retries", "priming",
     "budget_calls",
     "budget_per_issue",
     "instances_at_once",
+    "remove_images",
 }
 """Settings that may differ when a run is taken up again: they do not change what a model sees."""
 RECENT = 10_000
@@ -59,30 +61,6 @@ def journal_path(instance: Path, stage: str, sample: int) -> Path:
             return instance / _FOLDERS[stage] / f"{stage}.jsonl"
         case _:
             return instance / _FOLDERS[stage] / f"{sample}.jsonl"
-
-
-def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
-
-    `lasting`: wait until content and name are on the disk. Without it a power cut, but no kill, can still undo it.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            if lasting:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if lasting:
-            sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume"
-        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -173,6 +151,16 @@ class InstanceStore:
         """The journal of one trajectory."""
         header = {"instance": self.path.name, "stage": stage, "sample": sample}
         return Journal(journal_path(self.path, stage, sample), header)
+
+    @property
+    def earlier(self) -> Path:
+        """A folder for each time that the instance was given up and begun anew, with what it had come to."""
+        return self.path / "earlier"
+
+    @property
+    def attempt(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self.earlier.glob("*"))
 
     @property
     def executions(self) -> Path:

@@ -163,11 +163,12 @@ class DockerSandbox:
             watch = LayerWatch(self.engine, stop.name, limits)
             with watch.watched():
                 ending = self.engine.finish(container, limits.seconds + GRACE_SECONDS)
-            outgrown = watch.look()
+            outgrown = watch.outgrown or watch.look()
         finally:
             self.engine.remove(stop.name)
-        watch.blame("an execution")
-        return ending, outgrown or watch.outgrown
+        if outgrown is None:
+            watch.acquit()
+        return ending, outgrown
 
     def _read(self, ending: Ending, environment: Environment) -> Execution:
         if ending.status == NO_PYTHON and not ending.answer:

@@ -88,6 +88,7 @@ class Engine:
         self._local = threading.local()
         self._clients: list[docker.DockerClient] = []
         self._owed: set[str] = set()
+        self._disk: disk.DiskLimit | None = None
 
     @property
     def client(self) -> docker.DockerClient:
@@ -228,8 +229,11 @@ class Engine:
                 leftovers.remove(self.client, left)
 
     def disk_limit(self) -> disk.DiskLimit:
-        """How much has to stay free where the engine keeps its images."""
-        return disk.limit_of(self.client, disk.keep_free() if self.keep_free is None else self.keep_free)
+        """How much has to stay free where the engine keeps its images; where that is, it is asked once."""
+        keep = disk.keep_free() if self.keep_free is None else self.keep_free
+        if self._disk is None or self._disk.keep != keep:
+            self._disk = disk.limit_of(self.client, keep)
+        return self._disk
 
     def remove_all(self) -> int:
         """Remove every container of this run and wait until they are gone; how many there were at first."""

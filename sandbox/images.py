@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import docker
-import docker.errors
-import requests
+from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    import docker
 
 BASE = "runoff/base:bookworm"
 """What environments start from that name no image; made by `scripts/docker-engine`."""
@@ -29,6 +28,9 @@ def swebench_image(row: Mapping[str, Any]) -> str:
 
 def find(client: docker.DockerClient, name: str) -> Any | None:
     """The image, if the engine has it. Raises SandboxError if the engine does not answer."""
+    import docker.errors
+    import requests
+
     try:
         return client.images.get(name)
     except docker.errors.ImageNotFound:

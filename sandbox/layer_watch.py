@@ -2,7 +2,8 @@
 
 Sizes are asked of the engine, which walks the layer; the files in it only if the disk has lost that many since the start, as
 that takes the engine a second. What a script writes to files that it has removed is in no layer: where the disk runs low
-the container is ended, and if its end makes room again it is what filled the disk.
+the container is ended, and if its end makes room again it is what filled the disk. One container is ended at a time, so
+that nobody is blamed for what a neighbour wrote; one that was ended for nothing is lost, and carried out again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sandbox.api import Limit, Limits
 from sandbox.disk import DiskLimit
 from sandbox.engine import Engine
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxLost
 
 LOOK_SECONDS = 2.0
 """How often the layer is looked at."""
@@ -25,7 +27,11 @@ LOOKS_PER_COUNT = 5
 """How many looks there are to one count of the files, where the engine's disk is out of sight."""
 NOTICES = 2
 """How often the runner is told of a limit before its container is killed."""
+ROOM_SECONDS = 3.0
+"""How long the end of a container may take to show on the disk."""
 SIGNALS: dict[Limit, str] = {"disk": "SIGUSR1", "inodes": "SIGUSR2"}
+
+_ENDING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class LayerWatch:
         self._engine, self._name, self._limits = engine, name, limits
         self._disk = engine.disk_limit()
         self._before = Room.on(self._disk)
-        self._low: Room | None = None
+        self._ended = False
         self._looks = 0
 
     @contextlib.contextmanager
@@ -67,7 +73,7 @@ class LayerWatch:
             notices = 0
             while not ended.wait(LOOK_SECONDS):
                 if self._fills_the_disk():
-                    self._engine.signal(self._name, "SIGKILL")
+                    self._end()
                 elif reached := self.look():
                     self.outgrown = reached
                     notices += 1
@@ -89,20 +95,30 @@ class LayerWatch:
             return "inodes"
         return None
 
-    def blame(self, doing: str) -> None:
-        """Once the container is removed: whether it was what filled the disk. Raises SandboxError if it was not."""
-        if self._low is None:
-            return
-        after = Room.on(self._disk)
-        if after is not None and after.size - self._low.size > self._limits.disk_mb << 20:
-            self.outgrown = "disk"
-            return
-        self._disk.check(doing)
-        raise SandboxError(
-            f"{doing} was stopped as the disk was almost full",
-            where=str(self._disk.place),
-            hint="runoff images prune --dry-run",
-        )
+    def acquit(self) -> None:
+        """Raises SandboxLost if the container was ended for a disk that it had not filled."""
+        if self._ended and self.outgrown is None:
+            raise SandboxLost(
+                "an execution was stopped as the disk was almost full",
+                where=str(self._disk.place),
+                hint="runoff images prune --dry-run",
+            )
+
+    def _end(self) -> None:
+        """End the container, unless the end of another has made room meanwhile, and see whether that makes room."""
+        with _ENDING:
+            if not self._fills_the_disk():
+                return
+            low = Room.on(self._disk)
+            self._ended = True
+            self._engine.signal(self._name, "SIGKILL")
+            until = time.monotonic() + ROOM_SECONDS
+            while low is not None and time.monotonic() < until:
+                now = Room.on(self._disk)
+                if now is not None and now.size - low.size > self._limits.disk_mb << 20:
+                    self.outgrown = "disk"
+                    return
+                time.sleep(0.05)
 
     def _is_worth_a_count(self) -> bool:
         now = Room.on(self._disk)
@@ -114,6 +130,4 @@ class LayerWatch:
         now = Room.on(self._disk)
         if now is None or self._before is None or now.size >= self._disk.keep:
             return False
-        if self._before.size - now.size > self._limits.disk_mb << 20:
-            self._low = self._low or now
-        return self._low is not None
+        return self._before.size - now.size > self._limits.disk_mb << 20

@@ -24,33 +24,29 @@ class DaemonThreads:
         self._name = name
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = 0
-        self._idle = 0
-        self._lock = threading.Lock()
+        self._busy = 0
+        """Bodies that are under way or wait for a thread. Counted where the loop runs: a lock that is shared with the
+        threads is handed to and fro, hundreds of times a second where each call to a model waits for the disk."""
 
     def submit(self, body: Callable[[], T]) -> asyncio.Future[T]:
         """Start the body on a thread; the future belongs to the running loop. Cancelling it does not stop the body."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._lock:
-            self._tasks.put((body, loop, future))
-            if self._idle < self._tasks.qsize() and self._threads < self._limit:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+        self._busy += 1
+        if self._threads < min(self._busy, self._limit):
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+        self._tasks.put((body, loop, future))
         return future
 
     def close(self) -> None:
         """Let the threads end, each after what it has under way."""
-        with self._lock:
-            for _ in range(self._threads):
-                self._tasks.put(None)
+        for _ in range(self._threads):
+            self._tasks.put(None)
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
             task = self._tasks.get()
-            with self._lock:
-                self._idle -= 1
             if task is None:
                 return
             body, loop, future = task
@@ -61,15 +57,15 @@ class DaemonThreads:
             except BaseException as error:
                 fault = error
             try:
-                loop.call_soon_threadsafe(_settle, future, result, fault)
+                loop.call_soon_threadsafe(self._settle, future, result, fault)
             except RuntimeError:
-                continue  # the loop is closed: nobody waits any more
+                self._busy -= 1  # the loop is closed: nobody waits any more
 
-
-def _settle(future: asyncio.Future[Any], result: Any, fault: BaseException | None) -> None:
-    if future.done():
-        return
-    if fault is None:
-        future.set_result(result)
-    else:
-        future.set_exception(fault)
+    def _settle(self, future: asyncio.Future[Any], result: Any, fault: BaseException | None) -> None:
+        self._busy -= 1
+        if future.done():
+            return
+        if fault is None:
+            future.set_result(result)
+        else:
+            future.set_exception(fault)

@@ -18,6 +18,8 @@ VARIABLE = "RUNOFF_ENGINE_WAIT"
 DEFAULT_SECONDS = 120.0
 LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0)
 """Seconds between looks whether the engine is back; the last one stays."""
+FORGOTTEN_SECONDS = 60.0
+"""An outage that nobody has looked at for so long says nothing about the next one."""
 OUTAGES = 10
 """How often an engine may go away during one execution."""
 STEP_SECONDS = 0.1
@@ -44,6 +46,7 @@ class Outages:
         self._engine = engine
         self._seconds = wait_seconds() if seconds is None else seconds
         self._since: float | None = None
+        self._looked = 0.0
         self._lock = threading.Lock()
 
     def ride_out(self, wanted: Callable[[], bool]) -> bool:
@@ -62,11 +65,15 @@ class Outages:
     def _look(self) -> bool:
         answers = self._engine.answers()
         with self._lock:
+            now = time.monotonic()
+            if now - self._looked > FORGOTTEN_SECONDS:
+                self._since = None
+            self._looked = now
             if answers and self._since is not None:
-                self.log(f"the Docker engine answers again, after {time.monotonic() - self._since:.0f} s")
+                self.log(f"the Docker engine answers again, after {now - self._since:.0f} s")
                 self._since = None
             elif not answers and self._since is None:
-                self._since = time.monotonic()
+                self._since = now
                 self.log(f"the Docker engine does not answer; waiting for it, at most {self._seconds:.0f} s")
         return answers
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.cli import compose
 from agent.cli.app import main
+from sandbox import probe
 from sandbox.api import Environment, EnvironmentSpec, Execution, Patch, Script, Verdict, digest_of
 from sandbox.health import PYTHON, TREE
 
@@ -56,5 +56,5 @@ async def choose(_: object, workers: int, *__: object) -> Pretended:
 
 
 if __name__ == "__main__":
-    vars(compose)["choose"] = choose  # the one thing that is not as in the command
+    vars(probe)["choose"] = choose  # the one thing that is not as in the command
     main()

@@ -11,16 +11,18 @@ from typing import Protocol
 
 from agent.instances import Instance
 from agent.trajectory.flow import Flow
+from sandbox.api import Limits
 
 
 class Bench(Protocol):
     """Flows and files by instance."""
 
-    async def flow(self, instance: Instance, step: str) -> Flow:
+    async def flow(self, instance: Instance, step: str, *, at_least: Limits | None = None) -> Flow:
         """The flow of one step of one instance: its effects go into a journal of their own, and are replayed from there.
 
-        Runs need an environment: it is built at the first call. Raises InputError where the instance has none, or no model
-        was given and the step asks one; InfrastructureError where the machinery fails.
+        `at_least`: what its executions may use, where the bench allows less. Runs need an environment: it is built at the
+        first. The flow raises InputError where the instance has none, or a model is asked and none was given;
+        InfrastructureError where the machinery fails.
         """
         ...
 

@@ -7,8 +7,8 @@ breaks its ties. Steps that need a sandbox or a model join by being registered u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from agent.instances import Instance
@@ -37,6 +37,10 @@ class Ruling:
     out: tuple[Placed, ...] = ()
     note: str = ""
     """Anything about the step as a whole."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """The same in numbers, to be added up over instances."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What it rests on, as plain JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class StepRecord:
     kept: tuple[Entry, ...]
     out: tuple[Entry, ...]
     note: str
+    figures: Mapping[str, float]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ class Choice:
     dropped: tuple[Dropped, ...]
     """Members without a patch."""
     steps: tuple[StepRecord, ...]
+    spared: tuple[str, ...] = ()
+    """Names of the steps that an early stop left out."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; the diff itself is in the predictions."""
@@ -110,7 +118,9 @@ class Chain:
 
     steps: tuple[Step, ...]
     stop_at: float | None = None
-    """End early, once a step has put a candidate first that more than this share of all proposals came to."""
+    """End early, once a candidate is first that more than this share of all proposals came to."""
+    spares: frozenset[str] = frozenset()
+    """Before which steps, by their names without arguments, a chain may end early; empty for any."""
 
     @property
     def name(self) -> str:
@@ -122,19 +132,34 @@ class Chain:
         candidates, dropped = gather(sorted(proposals, key=lambda proposal: proposal[0]))
         total = sum(one.class_size for one in candidates)
         records: list[StepRecord] = []
+        spared: tuple[str, ...] = ()
         reason = "no member has a patch"
-        for step in self.steps if candidates else ():
+        for place, step in enumerate(self.steps if candidates else ()):
+            if records and self._dominated(candidates, total, step):
+                reason = f"{candidates[0].class_size} of {total} proposals are this change; {reason}"
+                spared = tuple(left.name for left in self.steps[place:])
+                break
             ruling = await step(Contest(instance, candidates, total))
             candidates = tuple(placed.candidate for placed in ruling.kept)
-            records.append(StepRecord(step.name, _entries(ruling.kept), _entries(ruling.out), ruling.note))
+            records.append(_record(step.name, ruling))
             if not candidates:
                 reason = f"{step.name} left nobody: {ruling.out[0].reason if ruling.out else ruling.note}"
                 break
             reason = f"{step.name}: {ruling.kept[0].reason}"
-            if self.stop_at is not None and candidates[0].class_size > self.stop_at * total:
-                reason = f"{candidates[0].class_size} of {total} proposals are this change; {reason}"
-                break
-        return Choice(instance.id, candidates[0] if candidates else None, reason, dropped, tuple(records))
+        return Choice(instance.id, candidates[0] if candidates else None, reason, dropped, tuple(records), spared)
+
+    def _dominated(self, candidates: Sequence[Candidate], total: int, step: Step) -> bool:
+        may_end = not self.spares or plain_name(step.name) in self.spares
+        return self.stop_at is not None and may_end and candidates[0].class_size > self.stop_at * total
+
+
+def plain_name(step: str) -> str:
+    """A step's name without its argument."""
+    return step.partition(":")[0].strip()
+
+
+def _record(step: str, ruling: Ruling) -> StepRecord:
+    return StepRecord(step, _entries(ruling.kept), _entries(ruling.out), ruling.note, ruling.figures, ruling.evidence)
 
 
 def _entries(placed: Sequence[Placed]) -> tuple[Entry, ...]:
@@ -146,19 +171,36 @@ def by_score(placed: Sequence[Placed]) -> tuple[Placed, ...]:
     return tuple(sorted(placed, key=lambda one: -(one.score or 0.0)))
 
 
-PRESETS = {"first": "clean | first", "random": "clean | random"}
-"""Selectors that choose one member's patch as it is, without merging."""
+PRESETS = {
+    "first": "clean | first",
+    "random": "clean | random",
+    "votes": "consensus | regression | votes",
+    "model": "consensus | top:3 | single",
+    "runoff": "consensus | regression | votes | top:3 | trajectory",
+}
+"""Selectors by a name. The first two choose one member's patch as it is, without merging."""
 OPENING = ("clean", "equivalence")
 """What a chain begins with that names neither."""
 
 
-def parse_chain(text: str, steps: Mapping[str, Factory], *, stop_at: float | None = None) -> Chain:
-    """The chain that a text names: steps with `|` between, each `name` or `name:argument`. Raises InputError."""
-    written = [part.strip() for part in PRESETS.get(text.strip(), text).split("|")]
-    names = [part.partition(":")[0].strip() for part in written]
-    if not set(OPENING).intersection(names):
-        written = [*OPENING, *written]
-    return Chain(tuple(_step(part, text, steps) for part in written), stop_at)
+def parse_chain(
+    text: str,
+    steps: Mapping[str, Factory],
+    *,
+    stop_at: float | None = None,
+    presets: Mapping[str, str] = PRESETS,
+    opening: Sequence[str] = OPENING,
+    spares: Collection[str] = (),
+) -> Chain:
+    """The chain that a text names: steps with `|` between, each `name` or `name:argument`. Raises InputError.
+
+    `presets` are chains by a name. One that names no step of `opening` begins with all of them. For `stop_at` and `spares`
+    see `Chain`.
+    """
+    written = [part.strip() for part in presets.get(text.strip(), text).split("|")]
+    if not set(opening).intersection(map(plain_name, written)):
+        written = [*opening, *written]
+    return Chain(tuple(_step(part, text, steps) for part in written), stop_at, frozenset(spares))
 
 
 def _step(written: str, chain: str, steps: Mapping[str, Factory]) -> Step:

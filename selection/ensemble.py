@@ -7,11 +7,14 @@ Labels are neither needed nor reachable from here; a contract of import-linter a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.endings import Ending
 from agent.instances import Instance
+from agent.scheduler import Carry, Job, LocalScheduler
 from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice
@@ -21,7 +24,7 @@ from selection.predictions import Predictions, read_predictions
 GENERIC = frozenset(["predictions", "preds", "all_preds"])
 """Names of files that say nothing about whose predictions they hold; the folder's name does."""
 _NAMED = 3
-_HINT = "name a file of predictions, or the folder of a run"
+_HINT = "name a file of predictions, or a run that has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +47,24 @@ class Member:
         return lines
 
 
-def read_members(sources: Sequence[Path]) -> tuple[Member, ...]:
-    """The members, in the order given; a folder is that of a run of runoff. Raises InputError."""
-    files = [_file(source) for source in sources]
+def read_members(sources: Sequence[Path], runs: Path = Path("runs")) -> tuple[Member, ...]:
+    """The members, in the order given: files of predictions, and runs of runoff by folder, or by name in `runs`.
+
+    Raises InputError.
+    """
+    files = [_file(source, runs) for source in sources]
     if twice := [str(file) for file, count in Counter(file.resolve() for file in files).items() if count > 1]:
         raise InputError("predictions are given twice", where=twice[0], hint="each member has one vote: name it once")
     return tuple(Member(name, read_predictions(file)) for name, file in zip(_names(files), files, strict=True))
 
 
-def _file(source: Path) -> Path:
-    if not source.is_dir():
+def _file(source: Path, runs: Path) -> Path:
+    folder = runs / source if not source.exists() and (runs / source).is_dir() else source
+    if not folder.is_dir():
         return source
-    file = source / "predictions.jsonl"
+    file = folder / "predictions.jsonl"
     if not file.is_file():
-        raise InputError("the folder has no predictions.jsonl", where=str(source), hint=_HINT)
+        raise InputError("the folder has no predictions.jsonl", where=str(folder), hint=_HINT)
     return file
 
 
@@ -106,7 +113,31 @@ async def choose(
     proposed: Mapping[str, Sequence[tuple[str, Patch | None]]],
     *,
     done: Callable[[Choice], None],
-) -> None:
-    """Choose for each instance in turn; `done` is told of each choice as it is made. Raises what the steps raise."""
-    for instance in instances:
-        done(await chain(instance, proposed[instance.id]))
+    parked: Callable[[Ending], None],
+    at_once: int = 1,
+) -> Ending | None:
+    """Choose for each instance, so many at once. What stopped it early, if anything did.
+
+    `done` is told of each choice as it is made, `parked` of an instance for which the machinery failed: nothing is chosen
+    for it, and the others go on, unless its fault is everybody's. Raises what these two raise.
+    """
+    known = {instance.id: instance for instance in instances}
+    choices: dict[str, Choice] = {}
+
+    async def carry(job: Job) -> Ending:
+        choice = choices[job.instance] = await chain(known[job.instance], proposed[job.instance])
+        return Ending(job.instance, None, choice.reason, patch=choice.chosen is not None)
+
+    @asynccontextmanager
+    async def factory() -> AsyncIterator[Carry]:
+        yield carry
+
+    def ended(ending: Ending) -> None:
+        choice = choices.pop(ending.instance, None)
+        if choice is None:
+            parked(ending)
+        else:
+            done(choice)
+
+    jobs = [Job(name, rank) for rank, name in enumerate(known)]
+    return await LocalScheduler(min(at_once, max(1, len(jobs)))).run(jobs, factory, ended)

@@ -70,6 +70,12 @@ def same(one: Patch, other: Patch, level: Level = Level.SYNTAX, *, files: Mappin
     return len(classes((one, other), level, files=files)) == 1
 
 
+def finest(one: Patch, other: Patch, *, files: Mapping[str, str] | None = None) -> Level | None:
+    """The finest level at which two patches are the same change; None if no level but BEHAVIOUR can make them so."""
+    levels = [level for level in Level if level is not Level.BEHAVIOUR]
+    return next((level for level in levels if same(one, other, level, files=files)), None)
+
+
 @lru_cache(_CACHED)
 def _of_diff(diff: str, level: Level) -> Hashable:
     """The normal form of a diff; None, which equals nothing, if it has none at this level. Not for BEHAVIOUR."""

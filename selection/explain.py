@@ -1,58 +1,121 @@
-"""Says in words why the winner won and each of the others lost."""
+"""Says in words why the winner of a run-off won and each of the others lost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from selection.chain import Entry, StepRecord, plain_name
+from selection.model_rulings import UNCOMPARED
+from selection.outcomes import counted
+from selection.ranking import Ranked, compare, deciding
 from selection.record import Method
-from selection.shortlist import Ranked, Shortlist, compare, deciding
-from selection.trajectory import Decision
+
+ASKING = {"trajectory": Method.TRAJECTORY, "single": Method.SINGLE, "pairwise": Method.PAIRWISE}
+"""The steps that may ask a model, with the method that they are."""
 
 
-def winner(short: Shortlist, decision: Decision) -> Ranked | None:
-    """Whom the trajectory chose, else the first of the ranking, else nobody."""
-    if decision.chosen is None:
-        return short.finalists[0] if short.finalists else None
-    return next(one for one in short.finalists if one.candidate == decision.chosen)
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a run-off went."""
+
+    ranked: tuple[Ranked, ...]
+    """All that apply: the finalists in the order in which a model was asked about them, then the others."""
+    finalists: tuple[Ranked, ...]
+    steps: tuple[StepRecord, ...]
+    winner: Ranked | None
+    spared: tuple[str, ...] = ()
+    """Steps that an early stop left out."""
+
+    @property
+    def decider(self) -> StepRecord | None:
+        """The last step that put somebody first; a model that was asked and did not decide is none."""
+        return next((step for step in reversed(self.steps) if _decides(step)), None)
+
+    @property
+    def method(self) -> Method:
+        """What decided."""
+        if len(self.ranked) < 2:  # noqa: PLR2004  it takes two to decide between
+            return Method.ONLY if self.ranked else Method.NONE
+        name = plain_name(self.decider.step) if self.decider else ""
+        if name in ASKING:
+            return ASKING[name]
+        return Method.CONSENSUS if name == "consensus" else Method(deciding(*self.ranked[:2]).value)
 
 
-def method(ranked: Sequence[Ranked], decision: Decision) -> Method:
-    """What decided; `ranked` are all candidates that apply, the best first."""
-    if not ranked:
-        return Method.NONE
-    if len(ranked) == 1:
-        return Method.ONLY
-    return Method.TRAJECTORY if decision.chosen else Method(deciding(ranked[0], ranked[1]).value)
+def asks(step: StepRecord) -> bool:
+    """Whether the step may ask a model."""
+    return plain_name(step.step) in ASKING
 
 
-def victory(ranked: Sequence[Ranked], decision: Decision, *, voted: bool) -> str:
+def _decides(step: StepRecord) -> bool:
+    return step.evidence["chosen"] is not None if asks(step) else step.step in ("votes", "consensus")
+
+
+def victory(course: Course, *, voted: bool) -> str:
     """Why the winner won, in a few sentences."""
-    said = []
-    if not ranked:
-        said.append("There is no candidate that applies.")
-    elif len(ranked) == 1:
-        said.append("It is the only candidate that applies.")
-    elif decision.chosen:
-        effort = f"{_counted(decision.calls, 'model call')} and {_counted(len(decision.trials), 'script')}"
-        place = next(number for number, one in enumerate(ranked, 1) if one.candidate == decision.chosen)
-        said.append(f"The selection trajectory chose it after {effort}; in rank it was number {place}.")
-    else:
-        said.append(f"It is first in rank: {compare(ranked[0], ranked[1], 'the second')}.")
-    if decision.undecided:
-        said.append(f"The selection trajectory did not decide: {decision.undecided}.")
-    if ranked and not voted:
+    said = [_decision(course), *map(_silence, course.steps)]
+    if course.spared and course.winner:
+        size = course.winner.candidate.class_size
+        said.append(f"{counted(size, 'sample')} came to it, so these steps were left out: {', '.join(course.spared)}.")
+    if course.ranked and not voted:
         said.append("No vote took place: no script shows the issue on the unpatched code base every time.")
-    return " ".join(said)
+    return " ".join(filter(None, said))
 
 
-def defeat(one: Ranked, better: Ranked, short: Shortlist, decision: Decision) -> str:
-    """Why a candidate that applies lost against the winner, `better`."""
-    if one in short.others:
-        return f"not on the short-list: {compare(one, short.finalists[-1], 'the last on it')}"
-    if decision.chosen:
-        return f"a finalist; the selection trajectory preferred {better.candidate.id}"
-    return f"a finalist: {compare(one, better, 'the winner')}"
+def _decision(course: Course) -> str:
+    match course.method:
+        case Method.NONE:
+            return "There is no candidate that applies."
+        case Method.ONLY:
+            return "It is the only candidate that applies."
+        case Method.CONSENSUS:
+            return f"It is first by consensus: {_reason(course.decider, course.winner)}."
+        case Method.TRAJECTORY | Method.SINGLE | Method.PAIRWISE as method:
+            place = next(number for number, one in enumerate(course.ranked, 1) if one == course.winner)
+            return f"The {method.value} chose it {_effort(course.decider)}; in rank it was number {place}."
+    return f"It is first in rank: {compare(course.ranked[0], course.ranked[1], 'the second')}."
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _effort(step: StepRecord | None) -> str:
+    assert step is not None  # noqa: S101  a method of a model has its step
+    calls = counted(int(step.figures["calls"]), "model call")
+    if "trials" in step.evidence:
+        return f"after {calls} and {counted(len(step.evidence['trials']), 'script')}"
+    return f"after {calls} ({step.kept[0].reason})"
+
+
+def _silence(step: StepRecord) -> str:
+    """That a model was asked in vain."""
+    method = ASKING.get(plain_name(step.step))
+    if method is None or not step.evidence["undecided"]:
+        return ""
+    return f"The {method.value} did not decide: {step.evidence['undecided']}."
+
+
+def defeat(one: Ranked, course: Course) -> str:
+    """Why a candidate that applies lost against the winner."""
+    winner, decider, method = course.winner, course.decider, course.method
+    assert winner is not None  # noqa: S101  somebody who applies was beaten
+    if one not in course.finalists:
+        return f"not on the short-list: {_behind(one, course)}"
+    if method in ASKING.values():
+        said = _reason(decider, one)
+        return said if said.startswith(UNCOMPARED) else f"a finalist; the {method.value} preferred {winner.candidate.id}"
+    if method is Method.CONSENSUS:
+        return f"a finalist: {_reason(decider, one)}"
+    return f"a finalist: {compare(one, winner, 'the winner')}"
+
+
+def _behind(one: Ranked, course: Course) -> str:
+    if any(step.step == "consensus" for step in course.steps):
+        return next(reason for step in course.steps if (reason := _of(step.out, one)))
+    return compare(one, course.finalists[-1], "the last on it")
+
+
+def _reason(step: StepRecord | None, one: Ranked | None) -> str:
+    return _of(step.kept, one) if step and one else ""
+
+
+def _of(entries: Sequence[Entry], one: Ranked) -> str:
+    return next((entry.reason for entry in entries if entry.id == one.candidate.id), "")

@@ -67,7 +67,7 @@ def system(instance: Instance, finalists: Sequence[Candidate], files_before: Map
 def step(example: Script | None, left: int, language: Language) -> Message:
     """The first user message; `example` is a script that qualified to vote."""
     text = render("selection_step", example=example.text if example else "", left=left, language=language)
-    return _user("step", text)
+    return user("step", text)
 
 
 def reply(text: str) -> Message:
@@ -91,7 +91,7 @@ def results(seen: Results, *, left: int, output_chars: int, again: bool = False,
         alike=len(verdicts) == 1,
         left=left,
     )
-    return _user("feedback", text)
+    return user("feedback", text)
 
 
 def malformed(action: Malformed, *, finalists: int, left: int, tried: bool, language: Language) -> Message:
@@ -105,10 +105,11 @@ def malformed(action: Malformed, *, finalists: int, left: int, tried: bool, lang
         tried=tried,
         language=language,
     )
-    return _user("feedback", text)
+    return user("feedback", text)
 
 
-def _user(name: str, text: str) -> Message:
+def user(name: str, text: str) -> Message:
+    """A user message of one named part."""
     return Message("user", (Part(name, text.strip("\n")),))
 
 

@@ -36,6 +36,11 @@ def meaning(verdict: Verdict) -> str:
             return "no verdict"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 script`, `2 scripts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def line_of(text: str, chars: int = 200) -> str:
     """`text` on one line, cut after `chars` characters."""
     line = " ".join(text.split())

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from sandbox.api import Language, Patch, Verdict
 from sandbox.errors import StoreError
 from selection.candidates import Dropped
+from selection.chain import StepRecord
 from selection.votes import Standing
 
 
@@ -23,6 +24,9 @@ class Method(StrEnum):
     """What decided."""
 
     TRAJECTORY = "selection trajectory"
+    SINGLE = "single prompt"
+    PAIRWISE = "comparison in pairs"
+    CONSENSUS = "consensus"
     VOTES = "votes"
     CLASS_SIZE = "class size"
     SHORTNESS = "shortness"
@@ -73,21 +77,37 @@ class Selection:
     vote_took_place: bool
     """Whether at least one script qualified to vote."""
     shortlist: tuple[str, ...]
-    """Ids of the finalists, in the order of votes."""
+    """Ids of the finalists, in the order in which they came to the first step that may ask a model."""
     candidates: tuple[Entrant, ...]
     """All candidates: the finalists, then the others by rank, then those that do not apply."""
     standings: tuple[Standing, ...]
     dropped: tuple[Dropped, ...] = ()
     calls: int = 0
-    """Model calls of the selection trajectory."""
+    """Model calls of all steps."""
     trials: tuple[Trial, ...] = ()
     argument: str = ""
     """What the model said for its choice."""
+    selector: str = ""
+    """The chain; empty in the records of an older runoff, which knew votes and the selection trajectory only."""
+    steps: tuple[StepRecord, ...] = ()
+    """What each step said, trials and arguments aside."""
+    spared: tuple[str, ...] = ()
+    """Steps that an early stop left out."""
+    alike: tuple[tuple[str, ...], ...] = ()
+    """Candidates of different code that no script told apart: their ids in groups. For readers; nothing rests on it."""
+    first_by_votes: str = ""
+    """Id of the candidate that votes alone would choose; empty in older records, where it is the first of the short-list."""
 
     @property
     def winner(self) -> Entrant | None:
         """The chosen candidate."""
         return next((one for one in self.candidates if one.id == self.chosen), None)
+
+    @property
+    def by_votes(self) -> Entrant | None:
+        """Whom votes alone would choose."""
+        wanted = self.first_by_votes or next(iter(self.shortlist), None)
+        return next((one for one in self.candidates if one.id == wanted), None)
 
     @property
     def patch(self) -> Patch | None:

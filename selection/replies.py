@@ -1,4 +1,4 @@
-"""Reads a reply of the selection trajectory: free thoughts, then exactly one of a script or a choice.
+"""Reads a reply of a judge: free thoughts, then exactly one choice, or in the selection trajectory a script.
 
 Small models put code fences inside the tags or in place of them, say `candidate 2` for `2`, mention a tag in their
 thoughts, or go on after a script and imagine its outputs and the choice that follows. Those are read as meant: the
@@ -72,19 +72,39 @@ def parse(reply: Reply, finalists: int, language: Language = "python") -> Action
 
     A reply that was cut at its length limit counts if its action is whole, and is TRUNCATED otherwise.
     """
-    action = _parse(reply.text, finalists, language)
+    action = _parse(_said(reply), finalists, language)
     if isinstance(action, Malformed) and reply.stop_reason is StopReason.LENGTH:
         return Malformed(Fault.TRUNCATED)
     return action
 
 
+def parse_choice(reply: Reply, candidates: int) -> Choice | Malformed:
+    """The choice of a reply where nothing can be run; candidates are numbered 1 to `candidates`."""
+    text = _said(reply)
+    choices = _choices(text)
+    if len(choices) == 1:
+        return _choice(choices[0], _CHOICE.split(text)[0].strip(), candidates)
+    if choices:
+        return Malformed(Fault.SEVERAL_CHOICES)
+    if reply.stop_reason is StopReason.LENGTH:
+        return Malformed(Fault.TRUNCATED)
+    return Malformed(Fault.UNCLOSED if "<choose>" in text else Fault.NOTHING)
+
+
+def _said(reply: Reply) -> str:
+    return _THINKING.sub("", reply.text).replace("\r\n", "\n")
+
+
+def _choices(text: str) -> list[str]:
+    return list(dict.fromkeys(said.strip() for said in _CHOICE.findall(text)))
+
+
 def _parse(text: str, finalists: int, language: Language) -> Action:
-    text = _THINKING.sub("", text).replace("\r\n", "\n")
     found = list(_SCRIPT.finditer(text))
     scripts = list(dict.fromkeys(_code(match["block"] or match["line"] or "") for match in found))
     rest = _SCRIPT.sub("", text)
     premature = bool(found) and not _CHOICE.search(text, 0, found[0].start())
-    choices = list(dict.fromkeys(said.strip() for said in _CHOICE.findall(rest)))
+    choices = _choices(rest)
     match len(scripts), len(choices):
         case 0, 0:
             return _untagged(text, language)

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.llm.ledger import Ledger
-from agent.llm.totals import Totals
 from agent.store import InstanceStore, Run, read_json
 from sandbox.errors import InputError
+from selection.costs import Cost, cost_of
 from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
 from selection.record import Selection
-from selection.statistics import bootstrap, coverage, wilson
+from selection.statistics import bootstrap, coverage, gap_closed, wilson
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of samples that coverage is given for."""
@@ -77,22 +76,7 @@ class Sampling:
     @property
     def gap_closed(self) -> float | None:
         """The share of the way from a random sample to the oracle that selection goes; None if there is no way."""
-        chance, best = self.coverage[1].value, (self.oracle.value or 0.0)
-        return ((self.selected.value or 0.0) - chance) / (best - chance) if best > chance else None
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run spent."""
-
-    by_stage: Mapping[str, Totals]
-    issues: int
-    """Instances that were begun."""
-
-    @property
-    def totals(self) -> Totals:
-        """Over all stages."""
-        return sum(self.by_stage.values(), Totals())
+        return gap_closed(self.selected.value or 0.0, self.coverage[1].value, self.oracle.value or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +109,7 @@ class Report:
             "resolved": self.resolved.to_json(),
             **{name: {key: share.to_json() for key, share in held.items()} for name, held in shares.items()},
             "sampling": _sampling_json(self.sampling) if self.sampling else None,
-            "cost": _cost_json(self.cost) if self.cost else None,
+            "cost": self.cost.to_json() if self.cost else None,
             "failures": dict(self.failures),
         }
 
@@ -139,7 +123,7 @@ def report_on(folder: Path) -> list[Report]:
     summary = read_summary(folder)
     if run is None and summary is None:
         raise InputError("neither a run nor an evaluation", where=str(folder), hint="runoff evaluate RUN|PREDICTIONS")
-    cost = _cost(run) if run else None
+    cost = cost_of(run) if run else None
     failures = _failures(run) if run else {}
     if summary is None:
         note = "not evaluated: runoff evaluate " + folder.name
@@ -213,17 +197,12 @@ def _first_by_votes(store: InstanceStore) -> str:
     result = store.read("result.json", "selection")
     if not result or not result["selection"]:
         return ""
-    selection = Selection.from_json(result["selection"], str(store.path / "result.json"))
-    first = next((one for one in selection.candidates if one.id in selection.shortlist[:1]), None)
+    first = Selection.from_json(result["selection"], str(store.path / "result.json")).by_votes
     return first.origins[0] if first else ""
 
 
 def _mean(values: Sequence[float]) -> Estimate:
     return Estimate(sum(values) / len(values), bootstrap(values))
-
-
-def _cost(run: Run) -> Cost:
-    return Cost(Ledger(run.ledger).by_stage(), len(run.instances()))
 
 
 def _failures(run: Run) -> dict[str, int]:
@@ -242,20 +221,4 @@ def _sampling_json(sampling: Sampling) -> dict[str, Any]:
         "coverage": {str(k): asdict(estimate) for k, estimate in sampling.coverage.items()},
         **{name: getattr(sampling, name).to_json() for name in ("oracle", "votes", "selected")},
         "gap_closed": sampling.gap_closed,
-    }
-
-
-def _cost_json(cost: Cost) -> dict[str, Any]:
-    totals, issues = cost.totals, cost.issues or 1
-    return {
-        "issues": cost.issues,
-        "dollars": totals.dollars,
-        "most_dollars": totals.most_dollars,
-        "unpriced_calls": totals.unpriced,
-        "dollars_an_issue": totals.dollars / issues,
-        "calls": totals.calls,
-        "tokens": totals.tokens_used,
-        "model_seconds": round(totals.seconds, 3),
-        "model_seconds_an_issue": round(totals.seconds / issues, 3),
-        "by_stage": {stage: asdict(held) for stage, held in cost.by_stage.items()},
     }

@@ -32,7 +32,14 @@ def print_selection(selection: Selection, console: Console) -> None:
     if selection.standings:
         console.print(_scripts(selection))
         console.print(Text("+ solved   - issue is there   x no verdict   . not run   ( ) does not vote", style="dim"))
-    for heading, lines in (("Scripts of the selection trajectory", _trials(selection)), ("Dropped", _dropped(selection))):
+    lists = {
+        "The same change": _merged(selection),
+        "Not told apart by any script": [f"  {' '.join(group)}" for group in selection.alike],
+        "Scripts of the selection trajectory": _trials(selection),
+        "Steps": _steps(selection),
+        "Dropped": _dropped(selection),
+    }
+    for heading, lines in lists.items():
         if lines:
             console.print(Text(f"\n{heading}", style="bold"))
             console.print(Text("\n".join(lines)), soft_wrap=True)
@@ -104,6 +111,19 @@ def _trials(selection: Selection) -> list[str]:
         + "   ".join(f"{candidate} {_MARKS[verdict]}" for candidate, verdict in trial.verdicts.items())
         for number, trial in enumerate(selection.trials, 1)
     ]
+
+
+def _merged(selection: Selection) -> list[str]:
+    """Candidates that became part of another, and why."""
+    known = {one.id for one in selection.candidates}
+    gone = [entry for step in selection.steps for entry in step.out if entry.id not in known]
+    return [f"  {entry.id} ({visible(_samples(entry.members))}): {visible(entry.reason)}" for entry in gone]
+
+
+def _steps(selection: Selection) -> list[str]:
+    """What steps said as a whole; what was left out."""
+    said = [f"  {step.step}: {visible(step.note)}" for step in selection.steps if step.note]
+    return [*said, *(f"  {step}: left out, since one change dominates" for step in selection.spared)]
 
 
 def _dropped(selection: Selection) -> list[str]:

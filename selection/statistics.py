@@ -39,5 +39,17 @@ def bootstrap(values: Sequence[float], resamples: int = 1000, seed: int = 0) -> 
     if not values:
         raise ValueError("no values")
     chance = random.Random(seed)  # noqa: S311  statistics, no secret
-    means = sorted(sum(chance.choices(values, k=len(values))) / len(values) for _ in range(resamples))
-    return means[int(0.025 * resamples)], means[min(resamples - 1, int(0.975 * resamples))]
+    return percentiles([sum(chance.choices(values, k=len(values))) / len(values) for _ in range(resamples)])
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Where the middle 95 % of the values lie. Raises ValueError for no values."""
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    return ordered[int(0.025 * len(ordered))], ordered[min(len(ordered) - 1, int(0.975 * len(ordered)))]
+
+
+def gap_closed(score: float, chance: float, best: float) -> float | None:
+    """The share of the way from `chance`, a random sample's score, to the oracle's that is gone; None if there is no way."""
+    return (score - chance) / (best - chance) if best > chance else None

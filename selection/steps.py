@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from agent.cleaning import clean
+from agent.instances import Instance
 from sandbox.api import digest_of
 from selection.candidates import Candidate
 from selection.chain import Contest, Factory, Placed, Ruling, by_score
 from selection.changes import Unparsable, essence, noise, parse, paths
 from selection.consensus import Agreement, Split
-from selection.equivalence import Level, classes
+from selection.equivalence import Level, classes, finest
 from selection.outcomes import line_of
-from selection.trees import Trees, misfit
+from selection.trees import misfit
 
 NAMED = 3
 """How many other members a reason names."""
+_APART = {
+    Level.SPACE: "white space at line ends, tests or artefacts",
+    Level.COMMENTS: "comments, docstrings or white space",
+    Level.SYNTAX: "comments, docstrings or how statements are laid out",
+}
+"""What sets patches apart that are the same at a level and at no finer one."""
 T = TypeVar("T")
+
+
+class HoldsFiles(Protocol):
+    """Where the files of an instance are (`selection.trees.Trees`)."""
+
+    def files(self, instance: Instance, paths: Collection[str]) -> Mapping[str, str] | None:
+        """The text of those of the paths that are files at the base commit; None if it cannot be known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Clean:
     """Drops what cannot be a solution: no diff, tests or artefacts only, no change left, not to be put on the tree."""
 
-    trees: Trees | None = None
+    trees: HoldsFiles | None = None
     """Where the files are; without it nobody can know whether a patch applies."""
     name: str = "clean"
 
@@ -46,7 +61,7 @@ def _misfit(candidate: Candidate, files: Mapping[str, str]) -> str:
     return f"it does not apply: {line_of(reason)}" if reason else ""
 
 
-def _files(trees: Trees | None, contest: Contest) -> dict[str, str] | None:
+def _files(trees: HoldsFiles | None, contest: Contest) -> Mapping[str, str] | None:
     return (
         trees.files(contest.instance, {path for one in contest.candidates for path in paths(one.patch.diff)})
         if trees
@@ -82,7 +97,7 @@ class Equivalence:
     """Makes one candidate of all that are the same change, and puts the biggest class first."""
 
     level: Level = Level.SYNTAX
-    trees: Trees | None = None
+    trees: HoldsFiles | None = None
     """Where the files are: with them syntax trees are compared, without them the lines of the diffs."""
 
     @property
@@ -102,8 +117,13 @@ class Equivalence:
             merged = _merged(members)
             reason = f"{merged.class_size} of {contest.proposals} proposals are this change"
             kept.append(Placed(merged, reason, merged.class_size))
-            out += [Placed(one, f"the same change as {merged.id}") for one in members[1:]]
+            out += [Placed(one, _twin(one, merged, files)) for one in members[1:]]
         return Ruling(by_score(kept), tuple(out), f"{len(kept)} distinct changes in {contest.proposals} proposals")
+
+
+def _twin(one: Candidate, merged: Candidate, files: Mapping[str, str] | None) -> str:
+    level = finest(one.patch, merged.patch, files=files)
+    return f"the same change as {merged.id}" + (f" but for {_APART[level]}" if level in _APART else "")
 
 
 def _merged(members: Sequence[Candidate]) -> Candidate:
@@ -188,19 +208,23 @@ class Top:
         return Ruling(kept, tuple(Placed(one, f"number {place}, behind the first {self.count}") for place, one in rest))
 
 
-def label_free(split: Split, members: Sequence[str], *, seed: int = 0, trees: Trees | None = None) -> dict[str, Factory]:
+def label_free(
+    split: Split, members: Sequence[str], *, seed: int = 0, trees: HoldsFiles | None = None
+) -> dict[str, Factory]:
     """The steps of this module by name. `members` in the user's order."""
     return {
-        "clean": _plain(lambda: Clean(trees)),
+        "clean": plain(lambda: Clean(trees)),
         "equivalence": lambda argument: Equivalence(_level(argument), trees),
-        "consensus": _plain(lambda: Consensus(split)),
-        "first": _plain(lambda: First(tuple(members))),
-        "random": lambda argument: Random(_number(argument, least=0) if argument else seed),
-        "top": lambda argument: Top(_number(argument, least=1)),
+        "consensus": plain(lambda: Consensus(split)),
+        "first": plain(lambda: First(tuple(members))),
+        "random": lambda argument: Random(number(argument, least=0) if argument else seed),
+        "top": lambda argument: Top(number(argument, least=1)),
     }
 
 
-def _plain(make: Callable[[], T]) -> Callable[[str], T]:
+def plain(make: Callable[[], T]) -> Callable[[str], T]:
+    """A factory of a step that takes no argument."""
+
     def factory(argument: str) -> T:
         if argument:
             raise ValueError("it takes no argument")
@@ -216,7 +240,8 @@ def _level(argument: str) -> Level:
     return Level(argument) if argument else Level.SYNTAX
 
 
-def _number(argument: str, *, least: int) -> int:
+def number(argument: str, *, least: int) -> int:
+    """An argument that is a number. Raises ValueError."""
     if not argument.isdecimal() or int(argument) < least:
         raise ValueError(f"it takes a whole number from {least} on, such as {least + 2}")
     return int(argument)

@@ -46,10 +46,20 @@ class SelectionSettings:
     """What the scripts of the selection trajectory are written in."""
     script_seconds: float = 120.0
     """Seconds that an execution may take: what the model is told, the sandbox's limits hold it."""
+    attempts: int = 3
+    """Model calls at most until an answer of `single` or `pairwise` can be read."""
+    shown: int = 8
+    """Candidates that `single` shows in one prompt."""
+    pairs: int = 10
+    """Pairs of candidates that `pairwise` compares at most, each in both orders."""
+    code_chars: int = 60_000
+    """Characters of the original code around the changes that `single` and `pairwise` show at most."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a number that cannot work."""
-        for name, least in (("finalists", 1), ("turns", 0), ("max_tokens", 1), ("output_chars", 1)):
+        bounds = {"turns": 0, "code_chars": 0, "shown": 2}
+        for name in ("finalists", "turns", "max_tokens", "output_chars", "attempts", "shown", "pairs", "code_chars"):
+            least = bounds.get(name, 1)
             if getattr(self, name) < least:
                 message = f"{name} must be at least {least}, not {getattr(self, name)}"
                 raise InputError(message, where="settings of the selection", hint=f"set {name} to {least} or more")

@@ -41,28 +41,45 @@ class Trees:
             return None
         wanted = sorted(path for path in set(paths) if path and "\n" not in path)
         names = [instance.base_commit, *(f"{instance.base_commit}:{path}" for path in wanted)]
-        command = ["git", "-C", str(clone), "--no-replace-objects", "cat-file", "--batch"]
         text = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
-        done = subprocess.run(command, input=text, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"})
-        found = list(_objects(done.stdout, len(names)))
+        found = list(_objects(_git(clone, "cat-file", "--batch", given=text), len(names)))
         if not found or found[0] is None:
             return None
         there = zip(wanted, found[1:], strict=True)
         return {path: decode(data, python=path.endswith(".py")).text for path, data in there if data is not None}
 
+    def clone(self, instance: Instance) -> Path:
+        """The clone of the instance's repository. Raises InputError if there is none."""
+        return clones.require(self.folder, instance.repo)
+
+    def paths(self, instance: Instance) -> tuple[str, ...] | None:
+        """All files at the base commit; None if there is no clone that has it."""
+        clone = clones.find(self.folder, instance.repo)
+        listed = _git(clone, "ls-tree", "-r", "--name-only", "-z", "--full-tree", instance.base_commit) if clone else b""
+        return tuple(name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0")[:-1]) or None
+
+
+def _git(clone: Path, *arguments: str, given: bytes = b"") -> bytes:
+    """What git prints; as much as it has printed, if it fails."""
+    command = ["git", "-C", str(clone), "--no-replace-objects", *arguments]
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(command, input=given, capture_output=True, check=False, env=environment).stdout
+
 
 def _objects(said: bytes, count: int) -> list[bytes | None]:
     """The contents that `git cat-file --batch` gives for so many names; None for one that is no file and no commit."""
     found: list[bytes | None] = []
-    while said and len(found) < count:
-        head, _, rest = said.partition(b"\n")
+    at = 0
+    while at < len(said) and len(found) < count:
+        end = said.find(b"\n", at)
+        head = said[at : end if end >= 0 else len(said)]
+        at += len(head) + 1
         if head.endswith((b" missing", b" ambiguous")):
             found.append(None)
-            said = rest
             continue
         _, kind, size = head.rsplit(b" ", 2)
-        found.append(rest[: int(size)] if kind in (b"blob", b"commit") else None)
-        said = rest[int(size) + 1 :]
+        found.append(said[at : at + int(size)] if kind in (b"blob", b"commit") else None)
+        at += int(size) + 1
     return found if len(found) == count else []
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.agent.llm.llama import end, start
+
 
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in {"1", "true"}
@@ -54,6 +56,18 @@ def require_service() -> Callable[[bool, str], None]:
             pytest.skip(reason)
 
     return require
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory, require_service: Callable[[bool, str], None]) -> Iterator[str]:
+    """Base URL (without /v1) of llama.cpp serving SmolLM2 with two slots of 1024 tokens; started once."""
+    log = tmp_path_factory.mktemp("llama") / "log"
+    process, url = start(log)
+    try:
+        require_service(url, f"no model server: {log.read_text()[-2000:]}")
+        yield url
+    finally:
+        end(process)
 
 
 @pytest.fixture(autouse=True)

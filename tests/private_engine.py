@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.processes import children, command_of
+
 GUARD = 'unshare --net dockerd "$@" & pid=$!; cat > /dev/null; kill $pid 2> /dev/null; wait $pid'
 """The engine gets a SIGTERM as soon as nobody holds the other end of standard input any more."""
 START_SECONDS = 60.0
@@ -136,6 +138,18 @@ class PrivateEngine:
         roots = [path for pattern in (self.group[1:], f"*{self.group}") for path in top.glob(pattern) if path.is_dir()]
         return [*roots, *(below for root in roots for below in root.rglob("*") if below.is_dir())]
 
+    def forgotten(self) -> dict[int, str]:
+        """Shims of containers that it does not know, in which nothing runs, with the container's id: by process.
+
+        An engine that is killed while it makes a container leaves such a one, and no request to the engine can remove it.
+        """
+        known = self.docker("ps", "-aq", "--no-trunc").stdout.split()
+        return {
+            pid: container
+            for pid in self.processes()
+            if (container := _shim_of(pid)) and container not in known and not any(children(pid))
+        }
+
     def _owns(self, process: Path) -> bool:
         with contextlib.suppress(OSError):
             if str(self.place).encode() in (process / "cmdline").read_bytes():
@@ -150,6 +164,12 @@ class PrivateEngine:
             if (Path("/proc") / str(pid) / "exe").readlink().name == "dockerd":
                 return pid
         return 0
+
+
+def _shim_of(pid: int) -> str:
+    """The container that a process looks after; empty if it is no shim."""
+    words = command_of(pid).split()
+    return words[words.index("-id") + 1] if words and words[0].endswith("containerd-shim-runc-v2") and "-id" in words else ""
 
 
 @contextlib.contextmanager

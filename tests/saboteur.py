@@ -9,10 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from sandbox.owners import OWNER_LABEL, this_process
 from tests.private_engine import PrivateEngine
+from tests.processes import children, command_of
 
 STOPPED, PAUSED = 1.5, 6.0
 """Seconds for which a process is stopped and a container paused."""
@@ -157,17 +157,3 @@ def containers_of_ours(*options: str) -> list[str]:
     """Containers that this process made, by id."""
     command = ["docker", "ps", "-q", "--no-trunc", *options, "--filter", f"label={OWNER_LABEL}={this_process()}"]
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
-
-
-def children(pid: int) -> Iterator[int]:
-    """Of all threads of a process."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            yield from map(int, task.read_text().split())
-
-
-def command_of(pid: int) -> str:
-    """Its command line."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-    return ""

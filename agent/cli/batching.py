@@ -6,11 +6,10 @@ What is the run's and what an instance's is opened by the same code as for `runo
 from __future__ import annotations
 
 import os
-import resource
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from agent.cli.inputs import Inputs, on_a_thread, reopen_inputs, row_inputs, row
 from agent.cli.models import prices_of, specs_of, system_name
 from agent.cli.open_instance import OpenInstance
 from agent.cli.open_run import OpenRun, manifest_of, named
+from agent.cli.process import allow_files, collect_rarely
 from agent.cli.refusals import refuse_secrets, refuse_secrets_of_issue
 from agent.cli.settings import BatchSettings
 from agent.cli.split import Split, clone_of, split_of
 from agent.cli.split_estimate import estimate_split, note_costs, noted_costs
 from agent.cli.standing import Numbers
+from agent.cli.tidying import Tidying, When
 from agent.endings import RECORD, Cause, Ending, failed
 from agent.llm.totals import Totals
 from agent.pipeline import Result
@@ -43,7 +44,6 @@ ASIDE = ("02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl", "re
 LOOKED_AT = 3
 """Instances whose files are looked at for the estimate when a run begins."""
 RETRIES = ("all", *Cause)
-MOST_FILES = 65_536
 MOST_IN_A_ROW = 10
 """Endings by the same fault that stop a run, however many instances are under way; 3 with few."""
 
@@ -92,7 +92,7 @@ class BatchSession(Session):
     async def batch(self, settings: BatchSettings) -> Outcome:
         """Start a run, or go on with the one of that name if settings and instances are the same."""
         opened = await self._begin(settings)
-        return await self._carry(opened, self._waiting(retry=""))
+        return await self._carry(opened, list(self._waiting(retry="")))
 
     async def _begin(self, settings: BatchSettings) -> OpenRun:
         """Write down what is to be done; the rows are not kept in memory afterwards."""
@@ -133,7 +133,7 @@ class BatchSession(Session):
         self.run, self.settings = run, settings
         specs = specs_of(settings, os.environ, self._watch)
         signed = system_name(specs.main)
-        if not self._waiting(retry, raised="budget_per_issue" in wanted) and not wanted and not settle:
+        if not wanted and not settle and next(self._waiting(retry), None) is None:
             run.finish(signed)
             self._noted = noted_costs(run)
             self._watch(note("nothing is left to do; this is what the run came to"))
@@ -141,7 +141,7 @@ class BatchSession(Session):
         self._take_up(run, settings, wanted, settle)
         for identifier in self._to_put_aside(retry):
             _put_aside(run.instance(identifier))
-        waiting = self._waiting(retry, raised="budget_per_issue" in wanted)
+        waiting = list(self._waiting(retry))
         if not waiting:
             return self.outcome(run.write_predictions(signed))
         return await self._carry(await self._open(specs, prices_of(specs, settings)), waiting)
@@ -169,9 +169,10 @@ class BatchSession(Session):
         for row in split.broken:
             self._watch(note(f"left out, row {row.line}{f' ({row.id})' if row.id else ''}: {row.reason}"))
 
-    def _waiting(self, retry: str, *, raised: bool = False) -> list[str]:
-        """The instances to take up, in the run's order. `raised`: there is more for each instance now."""
-        return [name for name in self.run.order() if _waits(self.run.instance(name), retry, raised=raised)]
+    def _waiting(self, retry: str) -> Iterator[str]:
+        """The instances to take up, in the run's order."""
+        limit = self.settings.budget_per_issue
+        return (name for name in self.run.order() if _waits(self.run.instance(name), retry, limit))
 
     def _to_put_aside(self, retry: str) -> list[str]:
         if retry not in ("all", Cause.MODEL, Cause.CONTEXT):
@@ -196,12 +197,16 @@ class BatchSession(Session):
 
     async def _carry(self, opened: OpenRun, waiting: Sequence[str]) -> Outcome:
         self._opened = opened
-        allow_files()
         self._interrupt.hint = f"runoff resume {self.run.handle}"
         order = self.run.order()
         board = Board(self.run, system_name(opened.models.specs.main))
-        crew = _Crew(opened, board, total=len(order), done=len(order) - len(waiting))
+        tidying = Tidying(self.run, _when(self.settings, opened), self._watch)
+        await tidying.begin()
+        crew = _Crew(opened, board, tidying, total=len(order), done=len(order) - len(waiting))
         at_once = min(self.settings.at_once, len(waiting))
+        if short := allow_files(at_once, self.settings.samples, self.settings.in_flight):
+            self._watch(note(short))
+        collect_rarely()
         self._watch(
             Event(
                 "",
@@ -222,20 +227,18 @@ class BatchSession(Session):
         return outcome
 
 
-def allow_files() -> None:
-    """Let this process open as many files as the system allows: an instance under way has some fifteen, shells say 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _when(settings: BatchSettings, opened: OpenRun) -> When:
+    """Only an engine has images."""
+    return settings.remove_images if opened.sandbox is not None and opened.sandbox.name == "docker" else "never"
 
 
 class _Crew:
     """Carries instances of an open run through, and notes down what becomes of them."""
 
-    def __init__(self, opened: OpenRun, board: Board, *, total: int, done: int) -> None:
+    def __init__(self, opened: OpenRun, board: Board, tidying: Tidying, *, total: int, done: int) -> None:
         self._opened = opened
         self._board = board
+        self._tidying = tidying
         self._total, self._done = total, done
 
     @asynccontextmanager
@@ -250,7 +253,9 @@ class _Crew:
         try:
             ending = await self._carried(job, store)
         except Exception as error:
-            ending = _noted(job.instance, error, store, self._opened.run.handle)
+            ending = _noted(job.instance, error, store, self._opened)
+        if not ending.waits:
+            await self._tidying.ended()
         spent = self._opened.ledger.of_instance(job.instance)
         return replace(ending, seconds=time.monotonic() - started, dollars=spent.known_dollars)
 
@@ -289,14 +294,16 @@ def _jobs(order: Sequence[str], waiting: Collection[str]) -> list[Job]:
     return [Job(name, rank) for rank, name in enumerate(order) if name in wanted]
 
 
-def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> Ending:
+def _noted(instance: str, error: Exception, store: InstanceStore, opened: OpenRun) -> Ending:
     """The ending of an instance that failed, written into its folder if that can be written to."""
     if isinstance(error, RunoffError):
         of_process().cleanse(error)
     ending = failed(instance, error)
-    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {run}")
+    hint = ending.hint.replace("runoff resume RUN", f"runoff resume {opened.run.handle}")
     ending = replace(ending, reason=of_process().error(ending.reason), hint=hint)
     record = ending.record()
+    if ending.cause is Cause.BUDGET:
+        record["budget_per_issue"] = getattr(opened.settings, "budget_per_issue", None)
     if not isinstance(error, RunoffError):
         record["error"] = of_process().error("".join(traceback.format_exception(error)))
     with suppress(StoreError):
@@ -304,13 +311,16 @@ def _noted(instance: str, error: Exception, store: InstanceStore, run: str) -> E
     return ending
 
 
-def _waits(store: InstanceStore, retry: str, *, raised: bool) -> bool:
-    """Whether an instance is to be taken up."""
+def _waits(store: InstanceStore, retry: str, limit: float | None) -> bool:
+    """Whether an instance is to be taken up. `limit`: dollars that each may cost now; with more than it had, it is."""
     result = Result.read(store)
     if result is not None:
         return bool(result.cause) and retry in ("all", result.cause)
     held = store.read(RECORD, "cause", "waits")
-    return held is None or held["waits"] or retry in ("all", held["cause"]) or (raised and held["cause"] == Cause.BUDGET)
+    if held is None or held["waits"] or retry in ("all", held["cause"]):
+        return True
+    before = held.get("budget_per_issue")
+    return held["cause"] == Cause.BUDGET and before is not None and (limit is None or limit > before)
 
 
 def _is_wanted(store: InstanceStore, retry: str) -> bool:
@@ -321,8 +331,7 @@ def _is_wanted(store: InstanceStore, retry: str) -> bool:
 
 def _put_aside(store: InstanceStore) -> None:
     """Keep what an instance came to for readers, and let it begin anew after its context."""
-    earlier = store.path / "earlier"
-    place = earlier / str(sum(1 for _ in earlier.glob("*")) + 1)
+    place = store.earlier / str(store.attempt + 1)
     place.mkdir(parents=True)
     for name in ASIDE:
         if (store.path / name).exists():

@@ -8,15 +8,13 @@ made from the instances' folders.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.files import replacing
 from agent.store import Run, write_json
-from sandbox.errors import StoreError
 
 SHARE = 20
 """Seconds of pause for each second of writing."""
@@ -63,16 +61,8 @@ class Board:
 
 def extend(path: Path, text: str) -> None:
     """Add to the end of a file so that a reader sees the old content or all of the new. Raises StoreError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.more.tmp")
-    try:
+    with replacing(path, lasting=False) as temporary:
         if path.exists():
             shutil.copyfile(path, temporary)  # inside the kernel: a long file is not read into memory
         with temporary.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot write: {error.strerror}", where=str(path), hint="make room or mend the rights, then resume"
-        ) from error

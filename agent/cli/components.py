@@ -12,6 +12,7 @@ from agent.languages import EXTENSIONS
 from agent.llm.settings import LlmSettings
 from agent.trajectory.settings import TrajectorySettings
 from sandbox.errors import InputError
+from selection.runoff import RunOff
 from selection.trajectory import SelectionSettings
 
 JUDGEMENT_TOKENS = 4096
@@ -62,3 +63,8 @@ def selection_settings(settings: SolveSettings) -> SelectionSettings:
         max_tokens=settings.max_tokens,
         script_seconds=settings.script_seconds,
     )
+
+
+def run_off(settings: SolveSettings) -> RunOff:
+    """Who chooses."""
+    return RunOff(selection_settings(settings), settings.selector, settings.stop_at)

@@ -35,7 +35,6 @@ from agent.progress import Event, Watch, note
 from agent.repository import Repository
 from agent.store import InstanceStore, Run
 from sandbox.errors import InputError
-from sandbox.probe import choose
 
 AHEAD = 2
 """Executions that wait at the sandbox itself, so that no worker is idle until the next one's turn has come."""
@@ -231,6 +230,8 @@ class Session:
             specs, prices, settings, ledger=self._ledger, env=os.environ, watch=self._watch, stack=self._stack
         )
         if settings.stages != "context":
+            from sandbox.probe import choose  # the engine's client: a run that is finished needs none
+
             tell = lambda text: self._watch(Event(self._about, "environment", text))  # noqa: E731
             sandbox = await choose(settings.sandbox, settings.workers, tell)
             self._stack.push_async_callback(sandbox.close)

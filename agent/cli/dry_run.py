@@ -70,6 +70,7 @@ async def split_command(settings: BatchSettings, *, as_json: bool) -> int:
             "sampled": list(told.sampled),
             "stages": [asdict(stage) for stage in told.stages],
             "earlier": asdict(told.earlier) if told.earlier else None,
+            "seconds": told.seconds,
         }
         typer.echo(json.dumps(report, indent=1))
         return 0
@@ -80,7 +81,7 @@ async def split_command(settings: BatchSettings, *, as_json: bool) -> int:
     console.print(told.in_a_line(settings.budget), markup=False, highlight=False, soft_wrap=True)
     if told.stages:
         _stages(console, told.stages)
-    if told.earlier:
+    if told.earlier and told.earlier.dollars:
         table = Table("stage", f"dollars by run {told.earlier.run}", "share", box=None)
         whole = sum(told.earlier.dollars.values())
         for stage, dollars in told.earlier.dollars.items():

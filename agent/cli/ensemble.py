@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -13,22 +14,33 @@ import typer
 from rich.console import Console
 
 from agent.cli import interrupts
-from agent.cli.json_events import emit, emit_error
-from agent.instances import Instances, load
-from sandbox.errors import InputError
-from selection.chain import parse_chain
-from selection.consensus import Split
-from selection.ensemble import Member, choose, digest, proposals, read_members
-from selection.ensemble_store import EnsembleStore
-from selection.steps import label_free
+from agent.cli.ensemble_session import Asked, Done, EnsembleSession
+from agent.cli.json_events import JsonEvents, emit, emit_error
+from agent.cli.progress import Progress
+from agent.cli.settings import BatchSettings, options_of, resolve
+from agent.endings import Cause
+from agent.instances import Instances
+from sandbox.errors import BudgetReached, RunoffError
+from selection.chain import PRESETS
+from selection.ensemble import Member
+from selection.regression import RegressionSettings
+from selection.statistics import wilson
 from selection.trees import Trees
 
 EXAMPLE = (
     "Example: runoff ensemble --instances SWE-bench/SWE-bench_Verified --predictions a.jsonl b.json runs/mine"
     " --selector consensus --output chosen.jsonl"
 )
+SETTINGS = (
+    *("model", "price", "budget", "budget_tokens", "budget_calls", "max_tokens", "in_flight", "timeout", "retries"),
+    *("finalists", "selection_turns", "runs"),
+    *("install_specs", "image", "setup", "python", "test_command", "sandbox", "workers", "instances_at_once"),
+    *("script_seconds", "memory_mb", "processes", "disk_mb", "inodes", "output_chars"),
+)
+"""Settings of `runoff batch` that steps which ask or run something have too."""
 
 
+@options_of(BatchSettings, but=[name for name in BatchSettings.model_fields if name not in SETTINGS])
 def command(
     *,
     instances: Annotated[str, typer.Option("--instances", help="A Hub id, or a .jsonl, .json or .parquet file.")],
@@ -36,10 +48,13 @@ def command(
     more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More predictions.")] = None,
     output: Annotated[Path, typer.Option("--output", help="Write the chosen predictions to this file.")],
     selector: Annotated[
-        str, typer.Option("--selector", help="consensus, first, random, or a chain such as 'consensus | top:3'.")
+        str,
+        typer.Option(
+            "--selector", help=f"consensus, {', '.join(PRESETS)}, or a chain such as 'consensus | regression | top:3'."
+        ),
     ] = "consensus",
     split: Annotated[str | None, typer.Option("--split", help="Of a Hub data set.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the selector `random`.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the selector `random`, and of models that take one.")] = 0,
     stop_at: Annotated[
         float | None,
         typer.Option("--stop-at", min=0.0, max=1.0, help="End a chain early where more than this share came to one change."),
@@ -48,7 +63,15 @@ def command(
         Path | None,
         typer.Option("--repos", help="Folder of clones (owner__name, owner/name, name): look whether patches apply."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON lines.")] = False,
+    scripts: Annotated[
+        Path | None,
+        typer.Option("--scripts", help="Folder with INSTANCE/*.py or *.sh: scripts that vote beside those of runs."),
+    ] = None,
+    test_seconds: Annotated[
+        float, typer.Option("--test-seconds", min=1, help="Seconds that the tests of the step `regression` may take.")
+    ] = RegressionSettings().seconds,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
+    **flags: Any,
 ) -> None:
     """Choose one prediction for each instance among those of several systems, without labels."""
     errors = Console(stderr=True)
@@ -56,38 +79,51 @@ def command(
     async def work(interrupt: interrupts.Interrupt) -> int:
         interrupt.hint = "the same command"
         begun = time.monotonic()
-        known = load(instances, split=split)
-        members = read_members([*predictions, *(more or ())])
-        if len(members) < 2:  # noqa: PLR2004  two are the fewest that there is a choice between
-            raise InputError("an ensemble has at least two members", where="--predictions", hint="name more files")
-        proposed = proposals(members, known.by_id)
+        settings = resolve({**flags, "seed": seed}, os.environ, Path.cwd(), BatchSettings).settings
         trees = Trees(repos.expanduser()) if repos else None
-        steps = label_free(Split(proposed), [one.name for one in members], seed=seed, trees=trees)
-        chain = parse_chain(selector, steps, stop_at=stop_at)
-        with EnsembleStore(output, digest(chain, proposed, f"{repos or ''}"), chain.name) as store:
-            left = [instance for name, instance in known.by_id.items() if name not in store.made]
-            await choose(chain, left, proposed, done=store.add)
-            store.finish(proposed)
-        report = _report(store, members, known, chain.name, time.monotonic() - begun)
+        tests = RegressionSettings(seconds=test_seconds)
+        members = [*predictions, *(more or ())]
+        asked = Asked(instances, split, members, output, selector, stop_at, trees, scripts, tests)
+        with Progress(errors) as progress:
+            done = await EnsembleSession(asked, settings, JsonEvents() if as_json else progress, interrupt).work()
+        report = _report(done, time.monotonic() - begun)
         emit("result", **report) if as_json else _print(report)
-        return 0 if report["chosen"] else 1
+        return _exit_code(done, errors)
 
     sys.exit(interrupts.run(work, errors, on_error=emit_error if as_json else lambda error: None))
 
 
-def _report(
-    store: EnsembleStore, members: tuple[Member, ...], known: Instances, chain: str, seconds: float
-) -> dict[str, Any]:
+def _exit_code(done: Done, errors: Console) -> int:
+    """0: chosen; 1: nothing to choose; 3 and 4: something is left to do, which is said."""
+    if done.store.parked or done.stopped:
+        why = done.stopped or next(iter(done.store.parked.values()))
+        hints = why.hint and f"; {why.hint}"
+        left = len(done.known.by_id) - len(done.store.made)
+        errors.print(
+            f"{left} instances have no choice yet ({why.cause}: {why.reason}{hints}); the same command tries them again",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        return BudgetReached.exit_code if why.cause is Cause.BUDGET else RunoffError.exit_code
+    return 0 if any(made.chosen for made in done.store.made.values()) else 1
+
+
+def _report(done: Done, seconds: float) -> dict[str, Any]:
+    store, known = done.store, done.known
     chosen = [made for made in store.made.values() if made.chosen]
+    wins = Counter(name for made in chosen for name in made.members)
     return {
-        "selector": chain,
+        "selector": done.chain,
         "instances": len(known.by_id),
         "broken_instances": len(known.broken),
         "chosen": len(chosen),
         "unresolved": len(store.made) - len(chosen),
+        "parked": {name: f"{ending.cause}: {ending.reason}" for name, ending in store.parked.items()},
         "resumed": store.resumed,
-        "members": [_member(member, known, Counter(name for made in chosen for name in made.members)) for member in members],
-        "told": [line for member in members for line in member.told(known.by_id)],
+        "members": [_member(member, known, wins) for member in done.members],
+        "told": [line for member in done.members for line in member.told(known.by_id)],
+        "steps": {step: dict(figures) for step, figures in store.figures().items() if figures},
         "seconds": round(seconds, 2),
         "output": str(store.output),
         "record": str(store.record),
@@ -120,9 +156,22 @@ def _print(report: Mapping[str, Any]) -> None:
         typer.echo(line)
     if report["broken_instances"]:
         typer.echo(f"{report['broken_instances']} rows of the data set cannot be read")
+    for step, figures in report["steps"].items():
+        typer.echo(_of_step(step, figures))
     again = f", {report['resumed']} choices from the record" if report["resumed"] else ""
     typer.echo(
         f"selector: {report['selector']}\n"
         f"chosen: {report['chosen']} of {report['instances']}{again}, in {report['seconds']:.1f} s\n"
         f"predictions: {report['output']}\nwhy: {report['record']}"
     )
+
+
+def _of_step(step: str, figures: Mapping[str, float]) -> str:
+    """Such as `votes: 40 scripts, 31 voters, 212 seconds; ...`."""
+    counted = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in figures.items() if name != "judged")
+    if not figures.get("judged"):
+        return f"{step}: {counted}"
+    alarms, judged = int(figures["false_alarms"]), int(figures["judged"])
+    low, high = wilson(alarms, judged)
+    rate = f"{100 * alarms / judged:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{step}: {counted}; rate of false alarms, by what the other scripts say: {rate} of {judged}"

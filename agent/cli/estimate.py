@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent.cli.components import JUDGEMENT_TOKENS, context_settings
+from agent.cli.components import JUDGEMENT_TOKENS, context_settings, run_off
 from agent.cli.settings import SolveSettings
 from agent.context.forecast import forecast
 from agent.instances import Instance
@@ -63,7 +63,7 @@ def estimate_stages(settings: SolveSettings, instance: Instance, files: Sequence
     for stage, prefix, samples, turns in (
         ("testing", issue + seen + 700, settings.samples, settings.turns),
         ("editing", issue + context + 700, settings.samples, settings.turns),
-        ("selection", issue + 2 * said + context // 4, 1, settings.selection_turns),
+        ("selection", issue + 2 * said + context // 4, 1, run_off(settings).most_calls),
     ):
         longest = prefix if stage == "testing" and not seen else issue + settings.context_tokens + 700
         assumed = _trajectories(prefix, samples, min(TURNS, turns), said)
@@ -102,7 +102,7 @@ def _price(model: str, given: str) -> Price | None:
 def _trajectories(prefix: int, samples: int, turns: int, reply: int) -> _Load:
     """Each turn sends the prefix and all that was said since; a cache serves what an earlier call has sent."""
     grown = sum(2 * reply * turn for turn in range(turns))
-    cached = prefix * (samples * turns - 1) + samples * max(0, grown - 2 * reply * (turns - 1))
+    cached = prefix * max(0, samples * turns - 1) + samples * max(0, grown - 2 * reply * max(0, turns - 1))
     return _Load(samples * turns, samples * (prefix * turns + grown), reply, cached)
 
 

@@ -5,12 +5,11 @@ Without an engine only the environments of the local sandbox are looked at.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from typing import Any
 import docker
 import typer
 
+from agent.cli import room
 from agent.cli.images_make import require_engine
 from agent.needs import Need, needs
-from sandbox import inventory, leftovers, local_cache, local_inventory, pruning
-from sandbox.api import EnvironmentSpec
+from sandbox import leftovers, local_inventory, pruning
 from sandbox.errors import InputError
 from sandbox.inventory import Held, iso
 from sandbox.leftovers import Leftover
@@ -97,31 +96,12 @@ async def _engine_answers() -> bool:
     return finding.works
 
 
-@contextlib.contextmanager
-def _engine(*, answers: bool) -> Iterator[docker.DockerClient | None]:
-    client = docker.from_env(timeout=120) if answers else None
-    try:
-        yield client
-    finally:
-        if client is not None:
-            client.close()
-
-
 def _look(runs: Path, *, answers: bool) -> tuple[list[Held], dict[str, list[Need]]]:
     """What there is, and for each id who needs it."""
-    with _engine(answers=answers) as client:
-        held = _listed(client)
-        open_needs = [(need, _keys(client, need.spec)) for need in needs(runs)]
+    with room.engine(answers=answers) as client:
+        held = room.listed(client)
+        open_needs = [(need, room.keys(client, need.spec)) for need in needs(runs)]
     return held, {each.id: [need for need, keys in open_needs if _is_needed(each, need, keys)] for each in held}
-
-
-def _listed(client: docker.DockerClient | None) -> list[Held]:
-    return [*(inventory.listed(client) if client else []), *local_inventory.listed()]
-
-
-def _keys(client: docker.DockerClient | None, spec: EnvironmentSpec) -> set[str]:
-    """Of the environments that this may be built as: which sandbox a run will get is known when it goes on."""
-    return {inventory.key_for(client, spec) if client else "", local_inventory.key_for(spec)} - {""}
 
 
 def _is_needed(held: Held, need: Need, keys: set[str]) -> bool:
@@ -131,14 +111,14 @@ def _is_needed(held: Held, need: Need, keys: set[str]) -> bool:
 
 
 def _prune(runs: Path, asked: Asked, idle: float, *, answers: bool) -> Pruned:
-    with _engine(answers=answers) as client:
+    with room.engine(answers=answers) as client:
         gone = [each for each in _left(client, asked) if asked.dry or _gone(client, each)]
         freed = sum(each.size for each in gone)
         if asked.containers:
             return Pruned([], [], gone, freed)
         wanted = _wanted(client, needs(runs), asked, 0.0 if asked.everything else idle)
-        going, kept = pruning.plan(_listed(client), wanted)
-        refused = {} if asked.dry else {each.id: _remove(client, each) for each in going}
+        going, kept = pruning.plan(room.listed(client), wanted)
+        refused = {} if asked.dry else {each.id: room.remove(client, each) for each in going}
     kept += [pruning.Kept(each, f"refused: {why}") for each in going if (why := refused.get(each.id))]
     removed = [each for each in going if not refused.get(each.id)]
     return Pruned(removed, kept, gone, freed + sum(each.own for each in removed))
@@ -155,16 +135,9 @@ def _gone(client: docker.DockerClient | None, left: Leftover) -> bool:
     return leftovers.remove(client, left) if client else leftovers.remove_folder(left)
 
 
-def _remove(client: docker.DockerClient | None, held: Held) -> str:
-    """Why it could not be removed; empty if it could."""
-    return pruning.remove(client, held) if client and held.backend == "docker" else local_cache.discard(Path(held.id))
-
-
 def _wanted(client: docker.DockerClient | None, found: Sequence[Need], asked: Asked, idle: float) -> pruning.Wanted:
-    kept = [need for need in found if need.living or not asked.everything]
-    keys = {key for need in kept for key in _keys(client, need.spec)}
-    names = {familiar(need.spec.image) for need in kept if need.spec.image}
-    return pruning.Wanted(keys, names, idle, asked.project)
+    kept = [need.spec for need in found if need.living or not asked.everything]
+    return room.wanted(client, kept, idle=idle, project=asked.project)
 
 
 def _table(held: Sequence[Held], needed: dict[str, list[Need]]) -> list[str]:

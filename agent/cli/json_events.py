@@ -7,6 +7,7 @@ Every line is an object with `event`: `started`, `progress`, `ended` (one instan
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ class JsonEvents:
     def __init__(self) -> None:
         self.spent: Callable[[], Totals] = Totals
         """What the run has cost so far; the command fills it in."""
+        self._spent, self._added_up = Totals(), -float("inf")
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
@@ -33,7 +35,13 @@ class JsonEvents:
         elif event.stage == "ended":
             emit(**{**event.to_json(), "event": "ended"}, spent=spent_json(self.spent()))
         else:
-            emit("progress", **event.to_json(), spent=spent_json(self.spent()))
+            emit("progress", **event.to_json(), spent=spent_json(self._lately()))
+
+    def _lately(self) -> Totals:
+        """The sums, made anew at most once a second: hundreds of calls may be open, and thousands of events come."""
+        if time.monotonic() - self._added_up >= 1.0:
+            self._spent, self._added_up = self.spent(), time.monotonic()
+        return self._spent
 
 
 def emit(event: str, **fields: Any) -> None:

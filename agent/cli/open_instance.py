@@ -6,23 +6,25 @@ by `agent.cli.open_run`.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import time
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from agent.cli.components import context_settings, selection_settings, trajectory_settings
+from agent.cli.components import context_settings, run_off, trajectory_settings
 from agent.cli.environment import health, prepare
 from agent.cli.estimate import in_a_line
 from agent.cli.inputs import Inputs
 from agent.cli.limits import bounded_by, limits_of
 from agent.cli.open_run import OpenRun
 from agent.cli.settings import BatchSettings
+from agent.effort import Effort
 from agent.executor import Executor
 from agent.pipeline import Pipeline, PipelineSettings, Result
 from agent.progress import Event
 from agent.store import InstanceStore
-from selection.runoff import RunOff
+from sandbox.errors import StoreError
 
 
 class OpenInstance:
@@ -35,6 +37,7 @@ class OpenInstance:
         self._rank = rank
         self._stack = AsyncExitStack()
         self._executor: Executor | None = None
+        self._began = self._prepared = time.monotonic()
 
     async def __aenter__(self) -> Self:
         self._stack.enter_context(self.inputs.repository)
@@ -43,6 +46,8 @@ class OpenInstance:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with suppress(StoreError):  # nothing that a run needs
+            self._note_effort()
         await self._stack.aclose()
 
     @property
@@ -58,7 +63,10 @@ class OpenInstance:
         sandbox, settings = self._run.sandbox, self._run.settings
         if sandbox is None:
             return self.inputs
-        settled = await prepare(sandbox, self.inputs, settings, self._tell)
+        try:
+            settled = await prepare(sandbox, self.inputs, settings, self._tell)
+        finally:
+            self._prepared = time.monotonic()
         self._tell(health(settled.baseline))
         limits = limits_of(bounded_by(settings, settled.inputs.instance.environment))
         turn = partial(self._run.turns.slot, self._rank)
@@ -78,7 +86,7 @@ class OpenInstance:
             self._executor,
             self.store,
             run.run.parts,
-            RunOff(selection_settings(bounded)),
+            run_off(bounded),
             PipelineSettings(
                 settings.samples,
                 tuple(settings.stages.split(",")),
@@ -93,6 +101,15 @@ class OpenInstance:
             forecast=lambda files: in_a_line(run.with_models, self.inputs.instance, files),
         )
         return await pipeline.run()
+
+    def _note_effort(self) -> None:
+        """What it has taken so far; nothing of a run that never began."""
+        if not (self.store.path / "instance.json").exists():
+            return
+        before = Effort.read(self.store) or Effort()
+        executions, seconds = self._executor.executed if self._executor else (before.executions, before.sandbox_seconds)
+        spent = time.monotonic() - self._began
+        before.later(spent, self._prepared - self._began, executions, seconds).write(self.store)
 
     def _tell(self, text: str) -> None:
         self._run.watch(Event(self.inputs.instance.id, "environment", text))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from agent.cli.live import clock, in_a_line, show
 from agent.cli.standing import Numbers, Standing
@@ -48,7 +49,7 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Show an event. In a pipe, a counted stage is shown at each tenth only."""
         if event.stage == NOTE:
-            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+            self._console.print(Text(event.text, style="yellow"), highlight=False, soft_wrap=True)
             return
         count = f" {event.done}/{event.total}" if event.total else ""
         if self._status is not None:
@@ -106,7 +107,7 @@ class BatchProgress:
         """Take note of an event, and print it unless the view shows it, or it is about what goes on inside an instance."""
         self._standing.take(event, self._now())
         if event.stage == NOTE:
-            self._console.print(f"[yellow]{escape(event.text)}[/]", highlight=False, soft_wrap=True)
+            self._console.print(Text(event.text, style="yellow"), highlight=False, soft_wrap=True)
         elif self._is_printed(event):
             self._print(event)
 

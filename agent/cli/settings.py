@@ -80,6 +80,12 @@ class SolveSettings(BaseModel):
     testing_context: Literal["none", "files"] = Field("none", description="Whether the testing stage sees the files.")
     edit_format: Literal["auto", "blocks", "file"] = Field("auto", description="How the model writes edits.")
     script_language: Literal["python", "bash"] = Field("python", description="Language of the scripts.")
+    selector: str = Field(
+        "votes | top | trajectory", description="Who wins: votes, consensus, or a chain such as 'votes | top:3 | pairwise'."
+    )
+    stop_at: float | None = Field(
+        None, ge=0, le=1, description="Let no model select where more than this share of the patches is one change."
+    )
     finalists: int = Field(3, ge=1, description="Candidates that reach the selection trajectory.")
     selection_turns: int = Field(8, ge=1, description="Model calls of the selection trajectory.")
     baseline_repeats: int = Field(
@@ -132,6 +138,10 @@ class BatchSettings(SolveSettings):
     )
     early_stop: int = Field(
         0, ge=0, description="Draft only so many samples where their patches are the same change; 0 drafts all."
+    )
+    remove_images: Literal["never", "low", "always"] = Field(
+        "low",
+        description="Remove images that were built or pulled for finished instances; low does so when the disk is low.",
     )
     clean_predictions: bool = Field(
         default=True, description="Leave tests, caches and scratch files out of predictions.jsonl, and say which."
@@ -228,7 +238,17 @@ def validated(
             where=(sources or {}).get("stages", ""),
             hint=f"for example --stages {','.join(STAGES[:2])}",
         )
+    _check_selector(settings.selector, (sources or {}).get("selector", ""))
     return settings
+
+
+def _check_selector(selector: str, where: str) -> None:
+    from selection.runoff import RunOff
+
+    try:
+        RunOff(selector=selector)
+    except InputError as error:
+        raise InputError(f"selector: {error.message}", where=where, hint=error.hint) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:

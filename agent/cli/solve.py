@@ -18,9 +18,9 @@ from agent.cli.inputs import found_in
 from agent.cli.json_events import JsonEvents, emit, emit_error, spent_json
 from agent.cli.progress import Progress
 from agent.cli.settings import Resolved, resolve, with_options
+from agent.files import write_text
 from agent.pipeline import Result
 from agent.repository import Repository
-from agent.store import write_text
 from sandbox.errors import InputError
 
 EXAMPLE = (

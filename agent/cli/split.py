@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from agent import clones
 from agent.cli.settings import BatchSettings
-from agent.instances import Broken, Instance, Instances, load, names_in
+from agent.instances import Broken, Instance, Instances, load
 from sandbox.errors import InputError
 
 _SLICE = re.compile(r"^\s*(-?\d*)\s*:\s*(-?\d*)\s*$")
@@ -54,14 +53,7 @@ def _chosen(source: Instances, names: Sequence[str], wanted: str) -> tuple[list[
     if found := _SLICE.match(wanted):
         start, stop = (int(bound) if bound else None for bound in found.groups())
         return list(names[start:stop]), source.broken
-    words = names_in(wanted)
-    kept: set[str] = set()
-    broken = [row for row in source.broken if any(row.id and fnmatch.fnmatchcase(row.id, word) for word in words)]
-    for word in words:
-        fitting = fnmatch.filter(names, word)
-        if not fitting and not any(fnmatch.fnmatchcase(row.id, word) for row in broken):
-            source.find(word)  # raises, with what is near it
-        kept.update(fitting)
+    kept, broken = source.fitting(wanted)
     return [name for name in names if name in kept], broken
 
 

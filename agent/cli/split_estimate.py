@@ -1,7 +1,7 @@
 """What a batch would take, before anything is spent: from a dry run of a sample of its instances, and from earlier runs.
 
 A dry run knows the files that would be read and assumes the rest; an earlier run with the same models knows what was
-spent. Both are shown, each with where it comes from.
+spent, and how long it took. Both are shown, each with where it comes from.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 from agent.cli.components import context_settings
 from agent.cli.estimate import StageEstimate, estimate_stages, total
 from agent.cli.inputs import inputs_of
+from agent.cli.live import clock
 from agent.cli.settings import BatchSettings
 from agent.cli.split import clone_of
 from agent.context.stage import files_to_read
+from agent.effort import Effort
 from agent.instances import Instance
 from agent.llm.ledger import Ledger
 from agent.llm.totals import Totals
@@ -32,13 +34,38 @@ LEDGER_BYTES = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How long one instance took, in seconds, with as many samples as are planned now."""
+
+    under_way: float
+    """From its begin to its end, with all its waiting for the calls and executions of others."""
+    model: float
+    """Of its calls, added up."""
+    sandbox: float
+    """Of its executions, added up."""
+
+    def seconds(self, instances: int, settings: BatchSettings) -> tuple[float, str]:
+        """(about how long so many would take, what it is bound by), with the settings' concurrency."""
+        loads = {
+            f"{settings.at_once} instances at once": instances * self.under_way / settings.at_once,
+            f"{settings.in_flight} calls in flight": instances * self.model / settings.in_flight,
+            f"{settings.workers} executions at once": instances * self.sandbox / settings.workers,
+            "one instance": self.under_way,
+        }
+        bound = max(loads, key=lambda name: loads[name])
+        return loads[bound], bound
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """What a run with the same models came to."""
 
     run: str
     instances: int
     dollars: Mapping[str, float]
-    """For one instance, by stage, with as many samples as are planned now."""
+    """For one instance, by stage, with as many samples as are planned now; empty where they are not known."""
+    pace: Pace | None = None
+    """None where its instances did not note how long they took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +78,10 @@ class SplitEstimate:
     stages: Sequence[StageEstimate]
     """Extrapolated to all instances; empty if none could be opened."""
     earlier: Earlier | None
+    seconds: float | None = None
+    """About how long all of it would take, by the earlier run; None where that is not known."""
+    bound: str = ""
+    """What the seconds are bound by."""
 
     def in_a_line(self, budget: float | None) -> str:
         """As a run says it when it begins."""
@@ -65,11 +96,17 @@ class SplitEstimate:
             if dollars := total(self.stages):
                 line += f", ${dollars[0]:,.2f} (at most ${dollars[1]:,.2f})"
             line += f", by a dry run of {len(self.sampled)} of {self.instances} instances"
-        if before := self.earlier:
+        if (before := self.earlier) and before.dollars:
             each = sum(before.dollars.values())
             told = f"${each:,.4f} an issue over {before.instances}"
             line += f"; ${each * self.instances:,.2f} by what run {before.run} cost ({told})"
+        line += f"; {self._time()}"
         return line + (f"; the budget is ${budget:,.2f}" if budget is not None else "")
+
+    def _time(self) -> str:
+        if self.seconds is None or self.earlier is None:
+            return "how long is not known: no earlier run with these models has noted it"
+        return f"about {clock(self.seconds)} by how long run {self.earlier.run} took, bound by {self.bound}"
 
 
 def estimate_split(settings: BatchSettings, instances: Sequence[Instance], sample: int) -> SplitEstimate:
@@ -79,7 +116,9 @@ def estimate_split(settings: BatchSettings, instances: Sequence[Instance], sampl
     factor = len(instances) / max(1, len(looked))
     by_stage = zip(*(stages for _, stages in looked), strict=True)
     stages = [_sum(list(of_one), factor) for of_one in by_stage]
-    return SplitEstimate(len(instances), [each.id for each, _ in looked], stages, earlier(settings))
+    before = earlier(settings)
+    seconds, bound = before.pace.seconds(len(instances), settings) if before and before.pace else (None, "")
+    return SplitEstimate(len(instances), [each.id for each, _ in looked], stages, before, seconds, bound)
 
 
 def _looked_at(instance: Instance, settings: BatchSettings) -> list[StageEstimate] | None:
@@ -132,7 +171,7 @@ def _bytes(path: Path) -> int:
 
 
 def earlier(settings: BatchSettings) -> Earlier | None:
-    """The run with the same models that finished the most instances; None if there is none whose dollars are known."""
+    """The run with the same models that finished the most instances; None if there is none."""
     found: list[Earlier] = []
     for place in sorted(Path(settings.runs).glob("*/manifest.json")):
         try:
@@ -154,11 +193,21 @@ def _costs(run: Run, settings: BatchSettings) -> Earlier | None:
     if held is None or not held["instances"] or not all(stage["calls"] for stage in held["stages"].values()):
         return None
     scale = settings.samples / manifest["settings"]["samples"]
-    dollars = {
-        name: stage["dollars"] / held["instances"] * (scale if name in BY_SAMPLES else 1.0)
-        for name, stage in held["stages"].items()
-    }
-    return Earlier(run.name, held["instances"], dollars) if sum(dollars.values()) else None
+    scales = {name: scale if name in BY_SAMPLES else 1.0 for name in held["stages"]}
+    each = {name: scales[name] / held["instances"] for name in held["stages"]}
+    dollars = {name: stage["dollars"] * each[name] for name, stage in held["stages"].items()}
+    model = sum(stage["seconds"] * each[name] for name, stage in held["stages"].items())
+    return Earlier(run.name, held["instances"], dollars if sum(dollars.values()) else {}, _pace(run, model, scale))
+
+
+def _pace(run: Run, model: float, scale: float) -> Pace | None:
+    """Of the instances that came to a result; None if none noted its time."""
+    stores = [store for store in map(run.instance, run.instances()) if (store.path / "result.json").exists()]
+    efforts = [effort for store in stores if (effort := Effort.read(store))]
+    if not efforts:
+        return None
+    sandbox = sum(effort.sandbox_seconds for effort in efforts) / len(efforts)
+    return Pace(sum(effort.seconds for effort in efforts) / len(efforts), model, sandbox * scale)
 
 
 def _model(spec: str) -> str:

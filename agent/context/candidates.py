@@ -32,9 +32,9 @@ VENDORED = frozenset(
     ]
 )
 """Folders, at any depth, whose content is another project's."""
-_TEST_FOLDERS = frozenset(["test", "tests", "testing", "__tests__", "spec"])
-_TOP_LEVEL = frozenset(["test", "tests", "testing"])
-_TEST_FILE = re.compile(r"(^test_.*|.*_test|.*\.(test|spec)|^conftest|^tests)\.\w+$")
+_UNREAD_FOLDERS = frozenset(["test", "tests", "testing", "__tests__", "spec"])
+_UNREAD_TOP_FOLDERS = frozenset(["test", "tests", "testing"])
+_UNREAD_FILE = re.compile(r"(^test_.*|.*_test|.*\.(test|spec)|^conftest|^tests)\.\w+$")
 _GENERATED_NAME = re.compile(
     r"(_pb2(_grpc)?\.pyi?|\.pb\.(go|cc|h)|\.g\.dart|[.-]min\.(js|css)|\.bundle\.js|\.lock|-lock\.(json|yaml)|\.snap)$"
     r"|(^|/)(npm-shrinkwrap\.json|go\.sum|_version\.py|versioneer\.py)$"
@@ -107,9 +107,9 @@ def is_test(path: str, tests: Tests) -> bool:
         case "include":
             return False
         case "top-level":
-            return bool(folders) and folders[0] in _TOP_LEVEL
+            return bool(folders) and folders[0] in _UNREAD_TOP_FOLDERS
         case "exclude":
-            return bool(_TEST_FOLDERS.intersection(folders)) or bool(_TEST_FILE.match(name))
+            return bool(_UNREAD_FOLDERS.intersection(folders)) or bool(_UNREAD_FILE.match(name))
 
 
 def _by_name(file: SourceFile, rules: CandidateRules, attributes: Attributes) -> str:

@@ -10,12 +10,20 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from sandbox.api import Patch
 from sandbox.errors import InfrastructureError
+
+KEPT = 1024
+"""Patches that are remembered: samples of an issue make the same edits, soon after each other, and each costs two processes.
+Enough for all issues under way; files are not kept, only what they hash to."""
+_MADE: dict[bytes, Patch] = {}
+"""By digest of the changes, the latest last."""
+_LOCK = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,27 @@ class Change:
 
 def diff_of(changes: Mapping[str, Change]) -> Patch:
     """The patch from all `before` to all `after`, by path. Raises InfrastructureError if git fails."""
-    return _diff_of(tuple(changes.items()))
+    key = _digest(changes)
+    with _LOCK:
+        patch = _MADE.pop(key, None)
+    patch = patch or _diff_of(changes)
+    with _LOCK:
+        _MADE[key] = patch
+        if len(_MADE) > KEPT:
+            del _MADE[next(iter(_MADE))]
+    return patch
 
 
-@lru_cache(maxsize=64)  # several samples of an issue make the same edit, soon after each other
-def _diff_of(listed: tuple[tuple[str, Change], ...]) -> Patch:
-    changes = dict(listed)
+def _digest(changes: Mapping[str, Change]) -> bytes:
+    listed = [(path, change.mode, _hash(change.before), _hash(change.after)) for path, change in changes.items()]
+    return sha256(repr(listed).encode("utf-8", "backslashreplace")).digest()
+
+
+def _hash(content: bytes | None) -> bytes | None:
+    return None if content is None else sha256(content).digest()
+
+
+def _diff_of(changes: Mapping[str, Change]) -> Patch:
     with TemporaryDirectory(prefix="runoff-diff-") as folder:
         root = Path(folder)
         for part in ("objects", "refs"):

@@ -1,7 +1,8 @@
 """Finds the lines that a block wants to replace: whole lines, exactly once.
 
 Forgiven, because the file's own lines are kept where nothing is replaced and only one reading is left: carriage returns,
-spaces at line ends, blank lines or code fences around both halves, and tags that the prompt's fence had to neutralize.
+spaces at line ends, blank lines or code fences around both halves, tags that the prompt's fence had to neutralize, and both
+halves being indented by the same white space too much or too little.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def locate(edit: Replace, original: str) -> Region | Miss:
     lines = [bare(line) for line in split_lines(original)]
     several: Miss | None = None
     for search, replace in reversed(edit.halves):
-        for wanted, new, view in _readings(search, replace, edit.path):
+        for wanted, new, view in _readings(search, replace, edit.path, lines):
             found = occurrences(wanted, lines, view)
             if len(found) == 1:
                 last = found[0] + len(wanted)
@@ -109,7 +110,9 @@ def dominant_end(text: str) -> str:
     return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
 
 
-def _readings(search: Lines, replace: Lines, path: str) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:
+def _readings(
+    search: Lines, replace: Lines, path: str, lines: Sequence[str]
+) -> Iterator[tuple[Lines, Lines, Callable[[str], str]]]:
     """The block from the strictest reading to the most forgiving one."""
     yield search, replace, str
     yield search, replace, str.rstrip
@@ -121,3 +124,32 @@ def _readings(search: Lines, replace: Lines, path: str) -> Iterator[tuple[Lines,
     while search and replace and not search[-1].strip() and not replace[-1].strip():
         search, replace = search[:-1], replace[:-1]
     yield search, replace, as_shown
+    if moved := _moved(search, replace, lines):
+        yield *moved, as_shown
+
+
+def _moved(search: Lines, replace: Lines, lines: Sequence[str]) -> tuple[Lines, Lines] | None:
+    """Both halves under the file's indentation, where theirs is off by the same white space throughout.
+
+    None if the search is not there exactly once, or the two halves do not begin at the same depth: then it is not sure what
+    was meant.
+    """
+    found = occurrences(search, lines, str.strip)
+    if len(found) != 1 or not search[0].strip() or (replace and _indent(replace[0]) != _indent(search[0])):
+        return None
+    mine, theirs = _indent(search[0]), _indent(lines[found[0]])
+    if theirs.endswith(mine):
+        more = theirs.removesuffix(mine)
+        halves = [tuple(more + line if line.strip() else line for line in half) for half in (search, replace)]
+    elif mine.endswith(theirs):
+        less = mine.removesuffix(theirs)
+        if not all(line.startswith(less) for half in (search, replace) for line in half if line.strip()):
+            return None
+        halves = [tuple(line.removeprefix(less) for line in half) for half in (search, replace)]
+    else:
+        return None
+    return halves[0], halves[1]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

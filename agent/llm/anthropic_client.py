@@ -13,7 +13,7 @@ from anthropic.types import Message as Answer
 from anthropic.types import TextBlockParam
 
 from agent.llm.client import CallKey
-from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
+from agent.llm.endpoint import CONNECTIONS, IDLE, STREAM_ABOVE, Endpoint
 from agent.llm.faults import ContextFilled, complaint_of, fault_of_status, garbled
 from agent.llm.messages import Message, Part, Reply, Request, StopReason, Usage
 from agent.llm.parameters import Parameters
@@ -56,7 +56,7 @@ class AnthropicClient:
             base_url=base_url or "https://api.anthropic.com",
             timeout=limits,
             max_retries=0,
-            http_client=anthropic.DefaultAioHttpClient(timeout=limits),
+            http_client=anthropic.DefaultAioHttpClient(timeout=limits, limits=CONNECTIONS),
         )
 
     async def complete(self, request: Request, key: CallKey) -> Reply:  # noqa: ARG002  the protocol's; this vendor needs no key

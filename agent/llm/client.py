@@ -20,10 +20,13 @@ class CallKey:
     """Empty on a trajectory's trunk; see `agent.trajectory.flow.Flow.all`."""
     sequence: int
     """0 for the first effect on the branch."""
+    attempt: int = 0
+    """How often the trajectory was given up and begun anew before (`runoff resume --retry`): each draws another seed."""
 
     def __str__(self) -> str:
+        attempt = f"~{self.attempt}" if self.attempt else ""
         branch = f"/{self.branch}" if self.branch else ""
-        return f"{self.instance}/{self.stage}/{self.sample}{branch}/{self.sequence}"
+        return f"{self.instance}/{self.stage}/{self.sample}{attempt}{branch}/{self.sequence}"
 
 
 class Client(Protocol):

@@ -20,6 +20,10 @@ IDLE = 120.0
 """Seconds of silence that end an attempt once the text of a streamed reply has begun. Before that a server reads the
 prompt and a model reasons, both for minutes and without a word; only the limit on the whole attempt holds there."""
 
+CONNECTIONS = httpx2.Limits(max_connections=65_536)
+"""At most so many, which is no limit: the run's limiter decides how many calls are in flight. The SDKs stop at 1,000, and
+what waits for a connection there counts as a call that takes long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -22,6 +22,8 @@ from sandbox.errors import InputError
 
 FORMAT = 1
 WHAT = "the ledger"
+GRAIN = 1e-12
+"""Dollars in which reservations are added up: whole numbers come and go without a rest."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,12 @@ class Call:
     def open(self) -> bool:
         """Neither settled nor failed."""
         return self.usage is None and not self.failed
+
+    @property
+    def reserved(self) -> tuple[int, int]:
+        """(grains of dollars, tokens) that the attempts so far may have used at the most, this one's included."""
+        attempts = 1 + self.maybe_billed
+        return round((self.worst.dollars or 0.0) / GRAIN) * attempts, self.worst.tokens * attempts
 
     @property
     def unsure(self) -> bool:
@@ -110,6 +118,7 @@ class Ledger:
         self.path = path
         self._next = 0
         self._open: dict[int, Call] = {}
+        self._grains = self._tokens = 0  # what the open calls reserve: asked for before every call, with hundreds in flight
         self._unsure: dict[int, Call] = {}  # ended, and perhaps billed for more than is known
         self._ended: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
         self._of_instances: defaultdict[str, Totals] = defaultdict(Totals)
@@ -144,7 +153,7 @@ class Ledger:
 
     def withdraw(self, number: int) -> None:
         """Forget a reservation that could not be kept; its call was not made."""
-        self._open.pop(number, None)
+        self._remove(number)
 
     def repeat(self, number: int, *, attempt: int, error: str, wait: float, may_be_billed: bool) -> None:
         """Note that an attempt failed and is repeated after `wait` seconds."""
@@ -192,11 +201,7 @@ class Ledger:
         """(dollars, tokens, calls) at the most: what is spent, and the worst case of all that is unsettled."""
         dollars = sum(totals.most_dollars for totals in self._ended.values())
         tokens = sum(totals.most_tokens for totals in self._ended.values())
-        for call in self._open.values():  # not their totals: this is asked before every call, with hundreds in flight
-            attempts = 1 + call.maybe_billed
-            dollars += (call.worst.dollars or 0.0) * attempts
-            tokens += call.worst.tokens * attempts
-        return dollars, tokens, self._next
+        return dollars + self._grains * GRAIN, tokens + self._tokens, self._next
 
     def most_dollars_of(self, instance: str) -> float:
         """Dollars at the most of one instance's calls."""
@@ -229,6 +234,13 @@ class Ledger:
         """By the SPEC that the call was made on."""
         return self._by(1)
 
+    def by_stage_and_model(self) -> dict[tuple[str, str], Totals]:
+        """By both, in order of first call."""
+        grouped = dict(self._ended)
+        for call in self._open.values():
+            grouped[call.stage, call.model] += call.totals()
+        return grouped
+
     def close(self) -> None:
         """Close the file; another line opens it again."""
         self._file.close()
@@ -256,25 +268,29 @@ class Ledger:
         if line["kind"] == "by_hand":
             self._take_by_hand(call or self._unsure.get(number), line["dollars"])
         elif call is not None:
+            self._remove(number)  # what it reserves may change
             call.maybe_billed += int(line.get("may_be_billed", False))
             if line["kind"] == "settle":
                 call.usage, call.dollars = Usage(**line["usage"]), line["dollars"]
                 call.seconds = line.get("seconds", 0.0)
             call.failed = line["kind"] == "fail"
-            if not call.open:
+            if call.open:
+                self._add(call)
+            else:
                 self._end(call)
 
     def _take_reserve(self, line: Mapping[str, Any]) -> None:
         if (tokens := line.get("worst_tokens")) is None:  # runs that began before budgets were built
             tokens = line["prompt_tokens_estimate"] + line["max_tokens"]
         worst = Worst(tokens, line["worst_dollars"])
-        self._open[line["id"]] = Call(line["id"], line["key"], line["stage"], line["model"], worst)
+        self._add(Call(line["id"], line["key"], line["stage"], line["model"], worst))
         self._ended.setdefault((line["stage"], line["model"]), Totals())  # keeps the order of first calls
         self._next = line["id"] + 1
 
     def _take_by_hand(self, call: Call | None, dollars: float) -> None:
         if call is None:
             return
+        self._remove(call.number)
         if not call.open:
             self._ended[call.stage, call.model] -= call.totals()
             self._of_instances[call.instance] -= call.totals()
@@ -283,8 +299,19 @@ class Ledger:
         call.maybe_billed, call.by_hand = 0, True
         self._end(call)
 
+    def _add(self, call: Call) -> None:
+        """Reckon with an open call, until `_remove`; what it reserves must not change between the two."""
+        self._remove(call.number)
+        self._open[call.number] = call
+        grains, tokens = call.reserved
+        self._grains, self._tokens = self._grains + grains, self._tokens + tokens
+
+    def _remove(self, number: int) -> None:
+        if call := self._open.pop(number, None):
+            grains, tokens = call.reserved
+            self._grains, self._tokens = self._grains - grains, self._tokens - tokens
+
     def _end(self, call: Call) -> None:
-        self._open.pop(call.number, None)
         self._unsure.pop(call.number, None)
         totals = call.totals()
         self._ended[call.stage, call.model] += totals

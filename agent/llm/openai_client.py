@@ -9,21 +9,18 @@ from typing import Any
 
 import httpx2
 import openai
-from openai import RequestOptions
-from openai.types.chat import ChatCompletionChunk
 
 from agent.llm.client import CallKey
-from agent.llm.endpoint import IDLE, STREAM_ABOVE, Endpoint
+from agent.llm.endpoint import CONNECTIONS, IDLE, STREAM_ABOVE, Endpoint
 from agent.llm.errors import UnknownModel
 from agent.llm.faults import complaint_of, fault_of_status, garbled
 from agent.llm.messages import Reply, Request
 from agent.llm.openai_replies import is_text, read_stream, read_whole
-from agent.llm.openai_wire import Fields, plain, read_events, read_object
+from agent.llm.openai_wire import Fields, Post, read_events, read_object
 from agent.llm.parameters import Parameters
 from sandbox.api import digest_of
 
 PATH = "/chat/completions"
-SECURITY: RequestOptions = {"security": {"bearer_auth": True}}
 STRICT_OWNERS = frozenset({"vllm"})
 """Servers whose list of models is complete; llama.cpp accepts any name, routers list aliases as they please."""
 
@@ -55,13 +52,15 @@ class OpenAIClient:
         self._parameters = Parameters(spec)
         self._at = Endpoint(spec, base_url, timeout, idle, openai.APIConnectionError, openai.APIResponseValidationError)
         limits = openai.Timeout(timeout, connect=connect)
+        http = openai.DefaultAioHttpClient(timeout=limits, limits=CONNECTIONS)
         self._sdk = openai.AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or "https://api.openai.com/v1",
             timeout=limits,
             max_retries=0,
-            http_client=openai.DefaultAioHttpClient(timeout=limits),
+            http_client=http,
         )
+        self._post = Post(self._sdk, http, PATH)
 
     async def complete(self, request: Request, key: CallKey) -> Reply:
         """One completion; see `Client`. Raises Transient for what may be repeated."""
@@ -115,32 +114,19 @@ class OpenAIClient:
 
     async def _send(self, arguments: Mapping[str, Any]) -> Reply:
         """One attempt. Raises APIStatusError where the server refuses it; else a fault of ours."""
-        async with self._at.attempt():
-            if arguments.get("stream"):
-                return await self._stream(arguments)
-            response = await self._sdk.post(PATH, cast_to=httpx2.Response, body=arguments, options=SECURITY)
-            return self._whole(response.content)
-
-    async def _stream(self, arguments: Mapping[str, Any]) -> Reply:
-        stream = openai.AsyncStream[ChatCompletionChunk]  # says that it is one; the body is read here
-        response = await self._sdk.post(
-            PATH, cast_to=httpx2.Response, body=arguments, options=SECURITY, stream=True, stream_cls=stream
-        )
-        assert isinstance(response, httpx2.Response)  # noqa: S101  what `cast_to` asks for
-        try:
-            if "json" in response.headers.get("content-type", ""):  # a server that does not stream, asked or not
+        async with self._at.attempt(), self._post.answer(arguments) as response:
+            whole = not arguments.get("stream") or "json" in response.headers.get("content-type", "")
+            if whole:  # a server may not stream though it was asked to
                 return self._whole(await response.aread())
             with self._at.reading():
                 return (await read_stream(self._at.flowing(self._sound(read_events(response)), is_text))).reply()
-        finally:
-            await response.aclose()
 
     async def _sound(self, arrivals: AsyncIterator[list[Any]]) -> AsyncIterator[list[Any]]:
         """The events of a stream. Raises the fault that one of them tells."""
         async for events in arrivals:
             for event in events:
                 if event.error:
-                    raise fault_of_status(200, {"error": plain(event.error)}, {}, self._at.where)
+                    raise fault_of_status(200, {"error": event.error}, {}, self._at.where)
             yield events
 
     def _whole(self, content: bytes) -> Reply:
@@ -148,7 +134,7 @@ class OpenAIClient:
         if not isinstance(answer, Fields):
             raise garbled("not a completion", self._at.where)
         if not answer.choices and answer.error:  # routers answer 200 all the same
-            raise fault_of_status(200, {"error": plain(answer.error)}, {}, self._at.where)
+            raise fault_of_status(200, {"error": answer.error}, {}, self._at.where)
         with self._at.reading():
             return read_whole(answer).reply()
 

@@ -1,19 +1,20 @@
-"""What OpenAI-compatible servers send, as objects with attributes, without the SDK's models.
+"""What OpenAI-compatible servers are sent and send, as objects with attributes, without the SDK's models.
 
-For each call the SDK would hold the request against its types and build a tree of pydantic models of the answer, and one
-for every event of a stream: with hundreds of calls in flight, more work than everything else about a call together. Its
-transport, authentication, time limits and errors are used as they are.
+For each call the SDK would copy its options twice, put address and headers together anew, and build a tree of pydantic
+models of the answer, and one for every event of a stream: with hundreds of calls in flight, more work than everything
+else about a call together. Its transport, headers, time limits and errors are used as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+import openai
 
 DONE = b"[DONE]"
 PAUSE = 0.05
@@ -21,27 +22,46 @@ PAUSE = 0.05
 together: nobody reads along here, and to be woken for each costs more than to read it."""
 
 
-class Fields(SimpleNamespace):
-    """An object of a JSON text. A name that it lacks is None: servers leave out what they do not know."""
+class Post:
+    """Sends JSON to one address of an SDK's server, over its connections and with its headers."""
 
-    def __getattr__(self, name: str) -> None:
-        return None
+    def __init__(self, sdk: openai.AsyncOpenAI, http: httpx2.AsyncClient, path: str) -> None:
+        """`http`: the client that the SDK was given. `path` is relative to its base URL."""
+        said = {**sdk.default_headers, **sdk.auth_headers}
+        headers = {name: value for name, value in said.items() if isinstance(value, str)}  # others are left out
+        self._http = http
+        self._like = http.build_request("POST", f"{str(sdk.base_url).rstrip('/')}{path}", headers=headers)
+        del self._like.headers["Content-Length"]
+
+    @asynccontextmanager
+    async def answer(self, fields: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        """The answer, its body yet to be read. Raises openai.APIStatusError where the server refuses the request."""
+        content = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        like = self._like
+        request = httpx2.Request("POST", like.url, headers=like.headers, content=content, extensions=like.extensions)
+        response = await self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                body = (await response.aread()).decode("utf-8", "replace")
+                raise openai.APIStatusError(f"status {response.status_code}", response=response, body=body)
+            yield response
+        finally:
+            await response.aclose()
+
+
+class Fields(dict[str, Any]):
+    """An object of a JSON text, whose values are its attributes too.
+
+    One that it lacks is None: servers leave out what they do not know.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return self.get(name)
 
 
 def read_object(text: bytes | str) -> Any:
     """A JSON text whose objects are `Fields`. Raises ValueError."""
     return _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8", "surrogatepass"))
-
-
-def plain(value: Any) -> Any:
-    """What `read_object` made, as dictionaries and lists again."""
-    match value:
-        case Fields():
-            return {name: plain(held) for name, held in vars(value).items()}
-        case list():
-            return [plain(each) for each in value]
-        case _:
-            return value
 
 
 async def read_events(response: httpx2.Response) -> AsyncIterator[list[Any]]:
@@ -68,8 +88,4 @@ def _data_of(line: bytes) -> bytes:
     return line[5:].strip() if line.startswith(b"data:") else b""
 
 
-def _fields(held: dict[str, Any]) -> Fields:
-    return Fields(**held)
-
-
-_DECODER = json.JSONDecoder(object_hook=_fields)  # `json.loads` makes one for each text that it gives a hook
+_DECODER = json.JSONDecoder(object_hook=Fields)  # `json.loads` makes one for each text that it gives a hook

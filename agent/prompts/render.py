@@ -38,6 +38,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=False,
+        auto_reload=False,  # else each rendering asks the disk how old the template is
     )
     environment.globals["fence"] = fence
     return environment

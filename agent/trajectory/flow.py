@@ -55,6 +55,8 @@ class TrajectoryKey:
     instance: str
     stage: str
     sample: int
+    attempt: int = 0
+    """See `agent.llm.client.CallKey`."""
 
 
 class Flow:
@@ -95,7 +97,8 @@ class Flow:
         if entry is None:
             if self._parts is not None:
                 self._parts.keep(request)
-            call = CallKey(self.key.instance, self.key.stage, self.key.sample, self.branch, sequence)
+            key = self.key
+            call = CallKey(key.instance, key.stage, key.sample, self.branch, sequence, key.attempt)
             started = time.monotonic()
             try:
                 reply = await self._model.complete(request, call)
@@ -106,7 +109,7 @@ class Flow:
                 self._note(step, sequence, error)
                 raise
             entry = Entry("ask", self.branch, sequence, step, request.parts, result, time.monotonic() - started)
-            await self.journal.commit(entry, remember=False)
+            await self.journal.commit(entry)
         self._on_effect(entry)
         if "context_exceeded" in entry.result:
             raise ContextExceeded(
@@ -130,7 +133,7 @@ class Flow:
                 raise
             result = {"execution": asdict(execution)}
             entry = Entry("run", self.branch, sequence, step, parts, result, time.monotonic() - started)
-            await self.journal.commit(entry, remember=False)
+            await self.journal.commit(entry)
         self._on_effect(entry)
         return Execution(**entry.result["execution"])
 

@@ -111,12 +111,15 @@ class Journal:
         self._file.append(entry.line())
         self._entries[entry.branch, entry.sequence] = entry
 
-    async def commit(self, entry: Entry, *, remember: bool = True) -> None:
-        """The same while others go on. `remember`: it will be looked up again in this process."""
+    def keep(self, entry: Entry) -> None:
+        """The same without waiting: a kill does not lose it, a power cut may until the file is closed."""
+        self._file.write(entry.line())
+        self._entries[entry.branch, entry.sequence] = entry
+
+    async def commit(self, entry: Entry) -> None:
+        """`append` while others go on, for an effect that is not looked up again in this process."""
         self._file.write(entry.line())
         await self._file.lasting()
-        if remember:
-            self._entries[entry.branch, entry.sequence] = entry
 
     def forget(self, entry: Entry) -> None:
         """Let go of an effect that was looked up and will not be again; it stays in the file."""

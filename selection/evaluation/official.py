@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.store import write_text
+from agent.files import write_text
 from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.evaluation.harness import Harness

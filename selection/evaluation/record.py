@@ -22,8 +22,9 @@ from typing import Any, Literal, Self
 
 import filelock
 
+from agent.files import write_text
 from agent.jsonl import Appender, damaged, read_lines
-from agent.store import read_json, write_json, write_text
+from agent.store import read_json, write_json
 from sandbox.api import Patch
 from sandbox.errors import InputError
 from selection.evaluation.verdicts import NO_PATCH, Judgement, Outcome

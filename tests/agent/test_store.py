@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from agent.files import write_text
 from agent.llm.messages import Message, Part, Request
-from agent.store import Parts, Run, journal_path, write_json, write_text
+from agent.store import Parts, Run, journal_path, write_json
 from sandbox.errors import InputError, StoreError
 
 

@@ -88,9 +88,8 @@ def answer(request, turn):
         case "editing":
             return edit((RIGHT, LONGER, WRONG)[sample]) if turn == 1 else "<done>"
         case "selection":
-            candidates = re.findall(
-                r'<candidate number="(\d+)">(.*?)</candidate>', request["messages"][0]["content"], re.DOTALL
-            )
+            said = "\n".join(message["content"] for message in request["messages"])
+            candidates = re.findall(r'<candidate number="(\d+)">(.*?)</candidate>', said, re.DOTALL)
             return f"It is the plainest that is right.\n<choose>{next(name for name, diff in candidates if RIGHT in diff)}</choose>"
 
 
@@ -194,6 +193,24 @@ def runoff(tmp_path):
     folder = tmp_path / "desktop"
     folder.mkdir()
     return Runoff(folder)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """What the batches of a module share; see `tests.e2e.batches`."""
+    from tests.e2e.batches import bench_in  # which imports this file
+
+    with bench_in(tmp_path_factory.mktemp("bench")) as made:
+        yield made
+
+
+@pytest.fixture
+def batch(bench, request):
+    """A batch of the test's name."""
+    from tests.e2e.batches import batch_of
+
+    with batch_of(bench, request.node.name.removeprefix("test_")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def name_of(path):
 
 
 class System:
-    """The module `os` as `agent.jsonl` and `agent.store` see it, with the points in front of what writes."""
+    """The module `os` as `agent.files`, `agent.jsonl` and `agent.store` see it, with the points in front of what writes."""
 
     def __init__(self, points):
         self._points = points
@@ -105,10 +105,11 @@ def whole(temporary):
 
 def put_in_front(points):
     """Let the points of this process come before its writes."""
+    import agent.files
     import agent.jsonl
     import agent.store
 
-    agent.jsonl.os = agent.store.os = System(points)
+    agent.files.os = agent.jsonl.os = agent.store.os = System(points)
     rename = pathlib.Path.replace
 
     def replace(self, target):
@@ -124,8 +125,9 @@ def put_in_front(points):
 
 def leave_out_the_checks():
     """Skip what a start checks before the run begins: it writes nothing and takes longer than the rest."""
-    import agent.cli.compose
     import agent.cli.environment
+    import agent.cli.resume  # with all that the clock is set in
+    import sandbox.probe
     from sandbox.health import Baseline
     from sandbox.local_sandbox import LocalSandbox
 
@@ -135,7 +137,7 @@ def leave_out_the_checks():
     async def check_baseline(*_, **__):
         return Baseline("3")
 
-    agent.cli.compose.choose, agent.cli.environment.check_baseline = choose, check_baseline
+    sandbox.probe.choose, agent.cli.environment.check_baseline = choose, check_baseline
 
 
 def remember_executions(place):

@@ -17,8 +17,9 @@ class Crowd(Player):
     def __init__(self, instances, samples=3):
         super().__init__("", samples)
         self._samples = {
-            seed_of(f"{instance}/{stage}/{sample}/{sequence}"): sample
+            seed_of(f"{instance}/{stage}/{sample}{attempt}/{sequence}"): sample
             for instance in instances
+            for attempt in ("", "~1")
             for stage in ("testing", "editing")
             for sample in range(samples)
             for sequence in range(40)

@@ -1,28 +1,16 @@
 """`runoff batch`: a split of small instances from rows to predictions."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
 
 from agent import batch_async, resume_batch_async
 from sandbox.patching import touched
-from tests.e2e.batches import batch_of, bench_in
 from tests.e2e.splits import PRICE, write_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    with bench_in(tmp_path_factory.mktemp("bench")) as made:
-        yield made
-
-
-@pytest.fixture
-def batch(bench, request):
-    with batch_of(bench, request.node.name.removeprefix("test_")) as made:
-        yield made
 
 
 def test_a_split_to_the_end(batch):
@@ -57,6 +45,7 @@ def test_model_failures_are_tried_again_when_asked(batch):
     assert {number for number, _ in batch.player.order[asked:]} == {0, 4}
     assert {stage for _, stage in batch.player.order[asked:]} == {"testing", "editing", "selection"}, "the context stays"
     assert (batch.run / batch.ids()[0] / "earlier" / "1" / "result.json").exists()
+    assert max(Counter(batch.player.asked).values()) == 1, "to try again is to draw again: no seed is sent twice"
 
 
 def test_nothing_that_has_a_patch(batch):
@@ -81,8 +70,10 @@ def test_a_budget_for_each_issue_and_one_for_the_run(batch):
     code, _, err = batch.resume()
     assert len(batch.player.asked) == asked, "the limit is what it was"
     total = sum(free.values()) * 0.8
-    code, _, err = batch.resume("--budget-per-issue", 100, "--budget", total)
-    assert (code, "--budget MORE" in err) == (3, True), err
+    code, _, err = batch.resume("--budget-per-issue", 100, "--budget", total, die_at=("manifest.json: after", 0))
+    assert (code, len(batch.player.asked)) == (-9, asked), err
+    code, _, err = batch.resume()
+    assert (code, "--budget MORE" in err) == (3, True), "what was raised stays raised, though that process was killed"
     assert total * 0.4 < sum(batch.spent().values()) <= total + 1e-9
     code, _, err = batch.resume("--budget", 100)
     assert (code, set(batch.predictions())) == (0, set(batch.ids())), err
@@ -173,6 +164,11 @@ def test_an_estimate_before_anything_is_spent(batch):
     code, _, err = batch.start("--instances", "0:2", "--run", "estimated")
     assert code == 0, err
     assert "estimate: about" in err
+    effort = json.loads((batch.run.with_name("estimated") / batch.ids()[0] / "effort.json").read_text())
+    assert 0 < effort["environment_seconds"] < effort["seconds"]
+    assert effort["executions"] > 4
+    code, out, err = batch.start("--dry-run")
+    assert re.search(r"; about \d:\d\d:\d\d by how long run \S+ took, bound by", out), out
     code, out, _ = batch.start("--dry-run", "--json", "--runs", "runs")
     told = json.loads(out)
     assert told["earlier"]["instances"] >= 2

@@ -7,24 +7,11 @@ from collections import Counter
 import pytest
 
 from agent.jsonl import read_lines
-from tests.e2e.batches import batch_of, bench_in
 from tests.e2e.splits import make_clone
 from tests.e2e.test_damage import mounted, remount
 from tests.e2e.test_interruption import SECONDS, interrupt
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    with bench_in(tmp_path_factory.mktemp("bench")) as made:
-        yield made
-
-
-@pytest.fixture
-def batch(bench, request):
-    with batch_of(bench, request.node.name.removeprefix("test_")) as made:
-        yield made
 
 
 def test_kills_and_resume(batch):

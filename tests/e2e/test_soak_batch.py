@@ -31,6 +31,8 @@ def test_kills_and_moods(tmp_path):
     assert found["processes"] > KILLS
     assert found["predictions"] == INSTANCES
     assert found["unresolved"] == {}
+    assert found["unfinished"] == 0
+    assert 0 < found["calm_seconds"] <= found["wall_seconds"] <= found["whole_seconds"]
     assert found["paid_again"] == 0
     assert found["journaled"] == found["calls"]
     assert found["answered_twice"] <= KILLS * IN_FLIGHT

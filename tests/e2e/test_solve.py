@@ -29,6 +29,25 @@ def test_an_issue_becomes_the_patch_that_won(runoff, person, repository, solve_a
     }  # fmt: skip
 
 
+def test_selector_is_a_setting(runoff, person, solve_arguments):
+    """The right patch and a longer one have as many votes: the comparison of the two decides, in both orders."""
+    code, out, err = runoff(*solve_arguments, "--selector", "votes | top:2 | pairwise")
+    assert code == 0, err
+    selection = runoff.result()["selection"]
+    assert (selection["method"], selection["calls"]) == ("comparison in pairs", 2)
+    assert Counter(key["stage"] for key in person.answered)["selection"] == 2
+    assert "won: The comparison in pairs chose it after 2 model calls" in out
+    assert [step["step"] for step in selection["steps"]] == ["applies", "equivalence", "votes", "top:2", "pairwise"]
+
+
+def test_selector_that_cannot_be_read_is_refused_before_anything_is_spent(runoff, person, solve_arguments):
+    code, _, err = runoff(*solve_arguments, "--selector", "votes | best")
+    assert code == 2
+    assert "selector: no step 'best'" in err
+    assert "flag --selector" in err
+    assert person.answered == []
+
+
 def test_show_says_why_this_patch_won(runoff, solve_arguments):
     runoff(*solve_arguments)
     code, out, _ = runoff("show", "first")

@@ -314,7 +314,7 @@ for number in range(64):
     except OSError:
         time.sleep(0.02)
 print("wrote what no directory shows", flush=True)
-time.sleep(20)
+time.sleep(9)
 """
     + ENDS
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Execution, Limits, Verdict
+from sandbox.api import Environment, Execution, Limits, Script, Verdict
 from tests.sandbox import hostile
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -79,3 +79,21 @@ async def test_patch_that_takes_all_memory(attack: Attack) -> None:
     for _ in range(2):  # the second time it could be found as if it had been put on the tree
         execution = await attack("raise SystemExit(0)", limits, patch=patch)
         assert (execution.limit, execution.verdict) == ("memory", Verdict.BROKEN)
+
+
+async def test_neighbour_of_what_fills_the_disk(
+    make_sandbox: Callable[[int], Any], environment: Environment, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(2)
+    if backend == "docker":
+        free = (await asyncio.to_thread(sandbox.engine.disk_limit)).free()
+        monkeypatch.setattr(sandbox.engine, "keep_free", free - (96 << 20))
+    texts = (hostile.FILL_UNSEEN, "import time\ntime.sleep(6)\nprint('innocent')\nraise SystemExit(2)")
+    try:
+        filling, innocent = await asyncio.gather(
+            *(sandbox.execute(environment, Script(text), None, hostile.SMALL) for text in texts)
+        )
+    finally:
+        await sandbox.close()
+    assert (filling.limit, filling.verdict) == ("disk", Verdict.BROKEN)
+    assert (innocent.output, innocent.exit_code, innocent.limit) == ("innocent\n", 2, None)

@@ -61,6 +61,18 @@ def test_engine_that_stays_away_is_an_error_at_once_for_those_who_come_later() -
     assert (asked > 1, engine.asked) == (True, asked + 1)
 
 
+def test_outage_that_nobody_has_looked_at_for_long_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine came back while nothing was executed, and has gone away again."""
+    waits = outages(Engine("--" + "---+"), seconds=0.05)
+    monkeypatch.setattr(tries, "LOOKS", (0.04,))
+    with pytest.raises(SandboxError, match="has not answered for"):
+        waits.ride_out(lambda: True)
+    monkeypatch.setattr(tries, "FORGOTTEN_SECONDS", 0.1)
+    monkeypatch.setattr(tries, "LOOKS", (0.001,))
+    time.sleep(0.15)
+    assert waits.ride_out(lambda: True)
+
+
 def test_outages_do_not_count_as_tries() -> None:
     work = Tries(outages(Engine("-+-+")), lambda: True, (0.0, 0.0))
     assert [work.another(reason) for reason in ("away", "away", "killed", "killed")] == [True, True, True, False]

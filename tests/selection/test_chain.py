@@ -129,6 +129,25 @@ async def test_early_stop_where_a_class_dominates():
     assert len((await choose("consensus", offers, stop_at=0.7)).steps) == 3
 
 
+async def test_early_stop_that_spares_some_steps_only():
+    offers = {"a": OTHER, "b": SAME, "c": RIGHT}
+    stopped = await choose("consensus | top:2 | random", offers, stop_at=0.5, spares=("random",))
+    assert [step.step for step in stopped.steps] == ["clean", "equivalence", "consensus", "top:2"]
+    assert (members(stopped), stopped.spared) == (("b", "c"), ("random",))
+    assert (await choose("consensus | random", offers, stop_at=0.7, spares=("random",))).spared == ()
+
+
+async def test_candidate_that_became_part_of_another_says_what_sets_it_apart():
+    text = Patch(RIGHT.diff + TESTS.diff)
+    choice = await choose("equivalence", {"a": RIGHT, "b": SAME, "c": text})
+    assert choice.chosen is not None
+    reasons = {one.members: one.reason for one in choice.steps[0].out}
+    assert reasons == {
+        ("b",): f"the same change as {choice.chosen.id} but for comments, docstrings or white space",
+        ("c",): f"the same change as {choice.chosen.id} but for white space at line ends, tests or artefacts",
+    }
+
+
 async def test_record_is_plain_json():
     choice = await choose("consensus | top:1", {"a": OTHER, "b": RIGHT})
     assert json.loads(json.dumps(choice.to_json()))["steps"][-1]["step"] == "top:1"
@@ -139,7 +158,7 @@ async def test_record_is_plain_json():
     [
         ("", "a step is empty"),
         ("consensus | ", "a step is empty"),
-        ("votes", "no step 'votes'"),
+        ("oracle", "no step 'oracle'"),
         ("top", "a whole number from 1"),
         ("top:0", "a whole number from 1"),
         ("top:many", "a whole number from 1"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent.endings import Cause, Ending
 from agent.instances import Instance
 from sandbox.api import Patch
-from sandbox.errors import InputError, StoreError
-from selection.chain import parse_chain
+from sandbox.errors import InputError, SandboxError, StoreError
+from selection.chain import Chain, Contest, Placed, Ruling, parse_chain
 from selection.consensus import Split
 from selection.ensemble import choose, digest, proposals, read_members
 from selection.ensemble_store import EnsembleStore
@@ -43,6 +46,22 @@ def test_folder_of_a_run_is_a_member(tmp_path):
     write(tmp_path / "runs" / "mine" / "predictions.jsonl", i=FIX)
     (member,) = read_members([tmp_path / "runs" / "mine"])
     assert (member.name, member.predictions.patches) == ("mine", {"i": Patch(FIX)})
+
+
+def test_run_is_a_member_by_its_name_too(tmp_path, monkeypatch):
+    write(tmp_path / "runs" / "mine" / "predictions.jsonl", i=FIX)
+    (member,) = read_members([Path("mine")], tmp_path / "runs")
+    assert (member.name, member.predictions.patches) == ("mine", {"i": Patch(FIX)})
+    monkeypatch.chdir(tmp_path)
+    assert read_members([Path("mine")])[0].predictions.patches == member.predictions.patches
+    write(tmp_path / "mine", i=OTHER)
+    assert read_members([Path("mine")])[0].predictions.patches == {"i": Patch(OTHER)}
+
+
+def test_run_that_has_no_predictions_yet(tmp_path):
+    (tmp_path / "young").mkdir()
+    with pytest.raises(InputError, match=r"no predictions\.jsonl"):
+        read_members([Path("young")], tmp_path)
 
 
 def test_folder_without_predictions(tmp_path):
@@ -82,7 +101,7 @@ async def ensemble(output: Path, selector: str = "consensus", only: int = 3) -> 
     made = chain(selector)
     with EnsembleStore(output, digest(made, PROPOSED), made.name) as store:
         left = [instance for instance in INSTANCES if instance.id not in store.made]
-        await choose(made, left[:only], PROPOSED, done=store.add)
+        await choose(made, left[:only], PROPOSED, done=store.add, parked=store.park)
         if only == len(INSTANCES):
             store.finish(PROPOSED)
     return store
@@ -144,3 +163,60 @@ def test_digest_names_all_that_choices_depend_on():
     assert base == digest(chain(), dict(reversed(PROPOSED.items())))
     assert base != digest(chain("first"), PROPOSED)
     assert base != digest(chain(), {**PROPOSED, "j": (("a", Patch(FIX)), *PROPOSED["j"][1:])})
+
+
+@dataclass
+class Failing:
+    """A step that fails for some instances, and says how many were under way with it."""
+
+    faults: dict[str, Exception]
+    name: str = "failing"
+    here: int = 0
+    most: int = 0
+
+    async def __call__(self, contest: Contest) -> Ruling:
+        self.here += 1
+        self.most = max(self.most, self.here)
+        await asyncio.sleep(0.01)
+        self.here -= 1
+        if contest.instance.id in self.faults:
+            raise self.faults[contest.instance.id]
+        return Ruling(tuple(Placed(one, "in order") for one in contest.candidates), figures={"seconds": 2})
+
+
+MANY = [Instance(f"i{number}", "shop/till", "0" * 40, "It fails.") for number in range(9)]
+OFFERS = {instance.id: (("a", Patch(FIX)), ("b", Patch(OTHER))) for instance in MANY}
+
+
+async def carried(output: Path, step: Failing, at_once: int = 3) -> tuple[EnsembleStore, Ending | None]:
+    with EnsembleStore(output, "digest", step.name) as store:
+        left = [instance for instance in MANY if instance.id not in store.made]
+        stopped = await choose(Chain((step,)), left, OFFERS, done=store.add, parked=store.park, at_once=at_once)
+        store.finish(OFFERS)
+    return store, stopped
+
+
+async def test_instance_that_fails_is_parked_and_tried_again(tmp_path):
+    faults = {"i3": SandboxError("the engine is gone", where="here", hint="start it"), "i5": InputError("no spec")}
+    step = Failing(faults)
+    store, stopped = await carried(tmp_path / "chosen.jsonl", step)
+    assert (stopped, step.most) == (None, 3)
+    assert {name: ending.cause for name, ending in store.parked.items()} == {"i3": Cause.SANDBOX, "i5": Cause.DATA}
+    assert store.made.keys() == {instance.id for instance in MANY} - faults.keys()
+    causes = json.loads(store.unresolved.read_text())
+    assert causes == {"i3": "parked, sandbox: the engine is gone", "i5": "parked, data: no spec"}
+    assert store.figures() == {"failing": {"seconds": 14}}
+
+    again, stopped = await carried(tmp_path / "chosen.jsonl", Failing({}))
+    assert (again.resumed, len(again.made), again.parked) == (7, 9, {})
+    assert len(again.output.read_text().splitlines()) == 9
+    assert again.figures() == {"failing": {"seconds": 18}}
+
+
+async def test_fault_of_everybody_stops_the_ensemble(tmp_path):
+    faults: dict[str, Exception] = {instance.id: SandboxError("the engine is gone") for instance in MANY}
+    store, stopped = await carried(tmp_path / "chosen.jsonl", Failing(faults), at_once=1)
+    assert stopped is not None
+    assert (stopped.cause, len(store.parked), len(store.made)) == (Cause.SANDBOX, 5, 0)
+    causes = json.loads(store.unresolved.read_text())
+    assert causes["i8"] == "not tried yet: the ensemble was stopped before"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.api import Execution, Patch, Script
 from sandbox.matrix import Matrix
-from selection.equivalence import Level, classes, same
+from selection.equivalence import Level, classes, finest, same
 from tests.selection.diffs import patch
 
 STATIC = [level for level in Level if level is not Level.BEHAVIOUR]
@@ -34,8 +34,7 @@ FIXED = BEFORE.replace("found += item.price", "found += item.price * item.count"
 
 def first_level(after: str, other: str, **known) -> Level | None:
     """The finest level at which two changes of BEFORE are the same."""
-    one, two = patch(BEFORE, after), patch(BEFORE, other)
-    return next((level for level in STATIC if same(one, two, level, **known)), None)
+    return finest(patch(BEFORE, after), patch(BEFORE, other), **known)
 
 
 @pytest.mark.parametrize(

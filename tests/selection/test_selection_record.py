@@ -117,6 +117,15 @@ def test_json_is_readable_by_others(selection, snapshot):
     assert selection.to_json() == snapshot
 
 
+def test_record_of_an_older_runoff(selection):
+    held = selection.to_json()
+    for name in ("selector", "steps", "spared", "alike", "first_by_votes"):
+        del held[name]
+    read = Selection.from_json(held)
+    assert read == selection
+    assert read.by_votes == selection.candidates[0]
+
+
 @pytest.mark.parametrize("damage", [{}, [], None, {"chosen": 1}])
 def test_a_damaged_record_names_the_file(damage):
     with pytest.raises(StoreError, match=r"not the record of a selection: .* \(runs/x/result\.json\)") as caught:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.llm.messages import Reply, StopReason
 from sandbox.api import Script
-from selection.replies import Choice, Fault, Malformed, NewScript, parse
+from selection.replies import Choice, Fault, Malformed, NewScript, parse, parse_choice
 
 
 def read(text: str, stop: StopReason = StopReason.END):
@@ -92,3 +92,27 @@ def test_any_text_is_read(text):
     assert isinstance(action, NewScript | Choice | Malformed)
     if isinstance(action, Choice):
         assert 1 <= action.number <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("Both do it.\n\n<choose>2</choose>", Choice(2, "Both do it.")),
+        ("<think>\n<choose>1</choose>\n</think>\n<choose>candidate 3</choose>", Choice(3, "")),
+        ("<choose>1</choose> So: <choose>1</choose>", Choice(1, "")),
+        ("<script>\nprint(1)\n</script>\n<choose>1</choose>", Choice(1, "<script>\nprint(1)\n</script>")),
+        ("<choose>1</choose> or <choose>2</choose>", Malformed(Fault.SEVERAL_CHOICES)),
+        ("<choose>4</choose>", Malformed(Fault.UNKNOWN_ID, "4")),
+        ("The second. <choose>2", Malformed(Fault.UNCLOSED)),
+        ("The second.", Malformed(Fault.NOTHING)),
+        ("", Malformed(Fault.NOTHING)),
+    ],
+)
+def test_a_choice_where_nothing_can_be_run(text, choice):
+    assert parse_choice(Reply(text), 3) == choice
+
+
+def test_cut_reply_counts_if_its_choice_is_whole():
+    whole, torn = (Reply(text, stop_reason=StopReason.LENGTH) for text in ("<choose>1</choose> sin", "Because <cho"))
+    assert parse_choice(whole, 3) == Choice(1, "")
+    assert parse_choice(torn, 3) == Malformed(Fault.TRUNCATED)

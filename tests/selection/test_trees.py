@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,9 @@ async def test_instance_without_a_clone_is_chosen_for_by_the_diffs(clones: Path)
     choice = await choose(Instance("i", "shop/other", "0" * 40, "s"), Trees(clones), a=STALE)
     assert choice.chosen is not None
     assert choice.steps[0].note == "there is no clone with the base commit"
+
+
+def test_all_files_at_the_base_commit(clones, instance):
+    assert set(Trees(clones).paths(instance) or ()) == {"till.py", "größe/a b.py"}
+    assert Trees(clones).paths(replace(instance, base_commit="0" * 40)) is None
+    assert Trees(clones).paths(replace(instance, repo="shop/other")) is None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.instances import Instance
 from sandbox.api import Execution, Patch, Script, Verdict
 from sandbox.matrix import Matrix
 from selection.candidates import Candidate
-from selection.shortlist import Criterion, compare, deciding, shortlist
+from selection.chain import Contest
+from selection.ranking import Criterion, compare, deciding, rank
+from selection.standing_steps import Applies, Votes
 from selection.votes import Status, count, standings, voters
 
 ISSUE, PASS, CRASH = Execution(2, "", 0.1), Execution(0, "", 0.1), Execution(1, "", 0.1)
+ISSUE_1 = Instance("shop__till-1", "shop/till", "0" * 40, "The total is always 0.")
 TIMEOUT = Execution(-9, "", 120.0, timed_out=True)
 STUCK = Execution(None, "", 0.0, apply_error="patch failed: a.py:1")
 
@@ -79,26 +85,34 @@ def test_a_crash_on_a_candidate_is_no_vote_and_a_missing_cell_neither():
     assert tallies["c2"].verdicts == {}
 
 
-def test_shortlist_order_is_votes_then_size_then_shortness_then_digest():
+def test_order_is_votes_then_size_then_shortness_then_digest():
     short, long, many, voted = candidate(1), candidate(2, lines=4), candidate(3, size=3, lines=9), candidate(4, lines=9)
     matrix = matrix_of([(ISSUE,)], [(short, [ISSUE]), (long, [ISSUE]), (many, [ISSUE]), (voted, [PASS])])
     everyone = [long, short, voted, many]
-    found = shortlist(everyone, count(matrix, everyone, standings(matrix)), 3)
-    assert [one.candidate for one in found.finalists] == [voted, many, short]
-    assert [one.candidate for one in found.others] == [long]
-    first, second, third = found.finalists
+    found = rank(everyone, count(matrix, everyone, standings(matrix)))
+    assert [one.candidate for one in found] == [voted, many, short, long]
+    first, second, third, last = found
     assert deciding(first, second) is Criterion.VOTES
     assert compare(second, first, "the winner") == "fewer votes than the winner (0 against 1)"
     assert compare(second, third, "the last") == "found by more samples than the last (3 against 1)"
-    assert compare(found.others[0], third, "it") == "longer than it (4 changed lines against 1)"
+    assert compare(last, third, "it") == "longer than it (4 changed lines against 1)"
 
 
-def test_a_candidate_that_does_not_apply_is_out_whatever_its_votes():
+async def rule(matrix, candidates):
+    """What the steps `applies` and `votes` say, one after the other."""
+    tallies = count(matrix, candidates, standings(matrix))
+    applied = await Applies(tallies)(Contest(ISSUE_1, tuple(candidates), len(candidates)))
+    left = tuple(placed.candidate for placed in applied.kept)
+    return applied, await Votes(tallies, len(voters(standings(matrix))))(Contest(ISSUE_1, left, len(candidates)))
+
+
+async def test_a_candidate_that_does_not_apply_is_out_whatever_its_votes():
     stuck, able = candidate(1, size=9), candidate(2)
     matrix = matrix_of([(ISSUE,), (ISSUE,)], [(stuck, [PASS, STUCK]), (able, [ISSUE, ISSUE])])
-    found = shortlist([stuck, able], count(matrix, [stuck, able], standings(matrix)), 3)
-    assert [one.candidate for one in found.finalists] == [able]
-    assert [(one.candidate, why) for one, why in found.out] == [(stuck, "does not apply: patch failed: a.py:1")]
+    applied, voted = await rule(matrix, [stuck, able])
+    assert [one.candidate for one in voted.kept] == [able]
+    assert [(one.candidate, one.reason) for one in applied.out] == [(stuck, "does not apply: patch failed: a.py:1")]
+    assert voted.note == "2 scripts voted"
 
 
 @st.composite
@@ -110,8 +124,8 @@ def elections(draw):
     return matrix_of(baseline, [(one, [draw(cells) for _ in range(scripts)]) for one in voters_of]), voters_of
 
 
-@given(elections(), st.randoms(), st.integers(1, 4))
-def test_no_order_of_scripts_or_candidates_matters(election, random, finalists):
+@given(elections(), st.randoms())
+def test_no_order_of_scripts_or_candidates_matters(election, random):
     matrix, candidates = election
     shuffled = Matrix(
         tuple(random.sample(matrix.scripts, len(matrix.scripts))),
@@ -123,19 +137,17 @@ def test_no_order_of_scripts_or_candidates_matters(election, random, finalists):
     assert set(standings(matrix)) == set(standings(shuffled))
     tallies, again = count(matrix, candidates, standings(matrix)), count(shuffled, mixed, standings(shuffled))
     assert tallies == again
-    assert shortlist(candidates, tallies, finalists) == shortlist(mixed, again, finalists)
+    assert asyncio.run(rule(matrix, candidates))[1] == asyncio.run(rule(shuffled, mixed))[1]
 
 
-@given(elections(), st.integers(1, 4))
-def test_the_shortlist_partitions_the_candidates(election, finalists):
+@given(elections())
+def test_every_candidate_is_ranked_or_out(election):
     matrix, candidates = election
-    found = shortlist(candidates, count(matrix, candidates, standings(matrix)), finalists)
-    everyone = [*found.finalists, *found.others, *(one for one, _ in found.out)]
+    applied, voted = asyncio.run(rule(matrix, candidates))
+    everyone = [*voted.kept, *applied.out]
     assert sorted(one.candidate.id for one in everyone) == sorted(one.id for one in candidates)
-    assert len(found.finalists) <= finalists
-    assert not found.others or len(found.finalists) == finalists
-    ranked = [one.votes for one in (*found.finalists, *found.others)]
-    assert ranked == sorted(ranked, reverse=True)
+    scores = [one.score for one in voted.kept]
+    assert scores == sorted(scores, reverse=True)
 
 
 @given(elections())

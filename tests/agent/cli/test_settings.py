@@ -26,6 +26,9 @@ def test_precedence_and_sources(tmp_path):
     [
         ({"samples": 0}, "samples: input should be greater"),
         ({"sandbox": "cloud"}, "sandbox: input should be"),
+        ({"selector": "votes | best"}, "selector: no step 'best'"),
+        ({"selector": "votes | top:none"}, "selector: step 'top:none': it takes a whole number"),
+        ({"stop_at": 2.0}, "stop-at: input should be less"),
         ({"stages": "testing"}, "not a beginning of"),
         ({"stages": "context,editing"}, "not a beginning of"),
     ],
@@ -33,7 +36,7 @@ def test_precedence_and_sources(tmp_path):
 def test_bad_values_are_named_with_their_source(tmp_path, flags, says):
     with pytest.raises(InputError, match=says) as caught:
         resolve(flags, {}, tmp_path)
-    assert caught.value.where == f"flag --{next(iter(flags))}"
+    assert caught.value.where == f"flag --{next(iter(flags)).replace('_', '-')}"
 
 
 def test_unknown_keys_of_the_file_are_refused(tmp_path):

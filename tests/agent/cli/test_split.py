@@ -7,7 +7,8 @@ import pytest
 from agent.cli.board import Board
 from agent.cli.settings import BatchSettings
 from agent.cli.split import clone_of, split_of
-from agent.store import Run, write_text
+from agent.files import write_text
+from agent.store import Run
 from sandbox.errors import InputError
 
 IDS = [f"{owner}__app-{number}" for number in range(5) for owner in ("a", "b")]

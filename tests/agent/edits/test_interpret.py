@@ -105,6 +105,36 @@ def test_modes_stay(make_tree, git):
     assert git(tree, "ls-files", "-s", "run.sh").startswith(b"100755")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    def elsewhere():\n      return 3", "    def elsewhere():\n      return 4"),
+        ("return 3", "    return 4"),
+        ("    def elsewhere():\n        return 3", "    def elsewhere():\n  return 4"),
+    ],
+    ids=["lines are off by different depths", "halves begin at different depths", "the new lines leave the depth"],
+)
+def test_depth_that_leaves_open_what_is_meant(faults, old, new):
+    (fault,) = faults(block("app/other.py", old, new)).faults
+    assert fault.kind == FaultKind.WHITESPACE
+
+
+@pytest.mark.parametrize("more", ["    ", "\t", "  "])
+def test_block_that_is_indented_too_much(applied, more):
+    old, new = (
+        "\n".join(more + line for line in half)
+        for half in (["def one():", "    return 1"], ["def one():", "    # 2", "    return 2"])
+    )
+    assert applied(block("app/main.py", old, new)) == {
+        "app/main.py": MAIN.replace("def one():\n    return 1", "def one():\n    # 2\n    return 2").encode()
+    }
+
+
+def test_block_that_is_indented_too_little(applied):
+    after = applied(block("app/other.py", "return 3", "if 1:\n    return 3\n\nreturn 4"))
+    assert after == {"app/other.py": b"def elsewhere():\n    if 1:\n        return 3\n\n    return 4\n"}
+
+
 def test_equal_files_have_equal_patches(repository):
     small = interpret(block("app/other.py", "    return 3", "    return 4"), repository=repository)
     whole = interpret("<<<<<<< FILE app/other.py\ndef elsewhere():\n    return 4\n>>>>>>> END", repository=repository)

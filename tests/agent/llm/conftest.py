@@ -1,15 +1,13 @@
-"""The servers of these tests: one that plays dialects and faults, and the real llama.cpp with a small model."""
+"""The server of these tests that plays dialects and faults."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
 from tests.agent.llm.dialects import Clients, Played
-from tests.agent.llm.llama import end, start
 
 
 @pytest.fixture
@@ -34,19 +32,3 @@ async def clients(played: Played) -> AsyncIterator[Clients]:
     yield made
     for client in made.values():
         await client.close()
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Base URL (without /v1) of llama.cpp serving SmolLM2 with two slots of 1024 tokens; started once."""
-    log = tmp_path_factory.mktemp("llama") / "log"
-    process, url = start(log)
-    try:
-        if not url:
-            why = f"no model server: {log.read_text()[-2000:]}"
-            if os.environ.get("CI") == "true":
-                pytest.fail(why)
-            pytest.skip(why)
-        yield url
-    finally:
-        end(process)

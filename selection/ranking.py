@@ -1,4 +1,4 @@
-"""Ranks the candidates and keeps the few that the selection trajectory compares.
+"""Ranks the candidates by their votes, and says in words how two of them stand to each other.
 
 The reference (arXiv 2501.14723, and its code) sorts by votes, then by the length of the diff. Ours puts the class size
 between the two: that several samples came to the same change is better evidence than that a diff is short. Where no
@@ -7,12 +7,11 @@ script votes, everyone has no votes, and the same order is class size, then shor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from selection.candidates import Candidate
-from selection.outcomes import line_of
 from selection.votes import Tally
 
 
@@ -39,28 +38,9 @@ class Ranked:
         return -self.votes, -candidate.class_size, candidate.changed_lines, candidate.patch.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Shortlist:
-    """Who is compared, and who is not."""
-
-    finalists: tuple[Ranked, ...]
-    """The best first."""
-    others: tuple[Ranked, ...]
-    """Ranked behind the finalists, the best first."""
-    out: tuple[tuple[Ranked, str], ...]
-    """Candidates that cannot win, with the reason."""
-
-
-def shortlist(candidates: Sequence[Candidate], tallies: Mapping[str, Tally], finalists: int) -> Shortlist:
-    """The best `finalists` candidates, best first. A candidate that does not apply is out, with the reason.
-
-    The order of the candidates has no influence.
-    """
-    faults = {one.id: tallies[one.id].apply_error for one in candidates}
-    ranked = sorted((Ranked(one, tallies[one.id].votes) for one in candidates), key=lambda one: one.key)
-    able = [one for one in ranked if not faults[one.candidate.id]]
-    out = [(one, f"does not apply: {line_of(faults[one.candidate.id])}") for one in ranked if faults[one.candidate.id]]
-    return Shortlist(tuple(able[:finalists]), tuple(able[finalists:]), tuple(out))
+def rank(candidates: Iterable[Candidate], tallies: Mapping[str, Tally]) -> tuple[Ranked, ...]:
+    """The candidates, the best first; the order in which they come has no influence. `tallies` by candidate."""
+    return tuple(sorted((Ranked(one, tallies[one.id].votes) for one in candidates), key=lambda one: one.key))
 
 
 def deciding(better: Ranked, worse: Ranked) -> Criterion:
