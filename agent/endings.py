@@ -62,7 +62,8 @@ class Ending:
     """The fault is not this instance's: it will hit every other one too."""
     patch: bool = False
     seconds: float = 0.0
-    dollars: float = 0.0
+    dollars: float | None = 0.0
+    """None: unknown."""
 
     def record(self) -> dict[str, Any]:
         """For `failure.json`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from agent.llm.totals import Totals
 from selection.costs import KINDS, Cost, Early, StageCost, Times
 from selection.report import Report, Sampling, Share
 
@@ -91,9 +92,9 @@ def _cost(columns: Sequence[Cost | None]) -> list[list[str]]:
         columns,
         ("issues begun", lambda one: str(one.issues)),
         ("dollars", lambda one: one.totals.money),
-        ("dollars an issue", lambda one: f"${one.totals.dollars / max(1, one.issues):.4f}"),
+        ("dollars an issue", _each),
         ("calls", lambda one: f"{one.totals.calls:,}"),
-        ("tokens", lambda one: f"{one.totals.tokens_used:,}"),
+        ("tokens", lambda one: _tokens(one.totals)),
         ("model seconds an issue", lambda one: f"{one.totals.seconds / max(1, one.issues):,.1f}"),
         *((f"  {stage}", lambda one, stage=stage: _of_stage(one, stage)) for stage in stages),
     )
@@ -156,8 +157,19 @@ def _of_stage(cost: Cost, stage: str) -> str:
         return NONE
     if whole.dollars:
         return f"${held.totals.dollars:.4f} ({held.totals.dollars / whole.dollars:.1%})"
-    tokens = held.totals.tokens_used
-    return f"{tokens:,} tokens" + (f" ({tokens / whole.tokens_used:.1%})" if whole.tokens_used else "")
+    share = f" ({held.totals.tokens_used / whole.tokens_used:.1%})" if whole.tokens_used else ""
+    return f"{_tokens(held.totals)} tokens{share}"
+
+
+def _each(cost: Cost) -> str:
+    if (dollars := cost.totals.known_dollars) is None:
+        return "unknown"
+    return f"{'at least ' if cost.totals.unpriced else ''}${dollars / max(1, cost.issues):.4f}"
+
+
+def _tokens(totals: Totals) -> str:
+    """What the servers told; unknown where they told nothing, which is not zero."""
+    return "unknown" if totals.uncounted and not totals.tokens_used else f"{totals.tokens_used:,}"
 
 
 def _rows(columns: Sequence[T | None], *rows: tuple[str, Callable[[T], str]]) -> list[list[str]]:

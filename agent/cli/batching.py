@@ -257,12 +257,13 @@ class _Crew:
         if not ending.waits:
             await self._tidying.ended()
         spent = self._opened.ledger.of_instance(job.instance)
-        return replace(ending, seconds=time.monotonic() - started, dollars=spent.dollars)
+        return replace(ending, seconds=time.monotonic() - started, dollars=spent.known_dollars)
 
     def ended(self, ending: Ending) -> None:
         """Tell, and bring the run's files up to date. Raises StoreError."""
         self._done += not ending.waits
-        took = f"{ending.seconds:.0f} s, ${ending.dollars:.4f}"
+        cost = "price unknown" if ending.dollars is None else f"${ending.dollars:.4f}"
+        took = f"{ending.seconds:.0f} s, {cost}"
         words = f"{ending.cause or ('patch' if ending.patch else 'done')}: {ending.reason} ({took})"
         cause = str(ending.cause or "")
         self._opened.watch(Event(ending.instance, "ended", words, self._done, self._total, cause=cause))

@@ -38,6 +38,8 @@ from selection.gold import Gold, load_gold
 EXAMPLE = "Example: runoff evaluate predictions.jsonl --dataset SWE-bench/SWE-bench_Verified --workers 4"
 RECORDED = ("dataset", "split", "install_specs", "sandbox", "setup", "image", "python", "test_command")
 """Settings of a run that hold for its evaluation too, unless a flag says otherwise."""
+OF_SPECS = ("setup", "image", "python", "test_command")
+"""Those of them that install specs take the place of, where a flag names some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +196,9 @@ def _settings(sources: list[str], flags: dict[str, Any]) -> tuple[SolveSettings,
     resolved = resolve(flags, os.environ, Path.cwd())
     run = next((found for source in sources if (found := _run(source, Path(resolved.settings.runs)))), None)
     recorded = run.settings() if run else {}
-    taken = {name: recorded[name] for name in RECORDED if name in recorded and name not in resolved.sources}
-    if taken.get("test_command") == NONE:  # no health check was wanted; that says nothing of these tests
+    left_out = {*resolved.sources, *(OF_SPECS if "install_specs" in resolved.sources else ())}
+    taken = {name: recorded[name] for name in RECORDED if name in recorded and name not in left_out}
+    if taken.get("test_command") in ("", NONE):  # no health check was wanted; that says nothing of these tests
         del taken["test_command"]
     settings = resolved.settings.model_copy(update=taken)
     if not settings.dataset:

@@ -33,9 +33,9 @@ def in_a_line(view: View) -> str:
     """The view for a pipe: where the instances are, and what is done about them."""
     numbers, totals = view.numbers, view.numbers.totals
     phases = [f"{count} {phase}" for phase, count in view.phases.items() if count]
-    eta = f"about {clock(view.eta)} left" if view.eta is not None else "time left not known yet"
     work = f"{numbers.in_flight}/{numbers.bound} calls in flight, {totals.calls:,} made, {totals.tokens}"
-    return f"{clock(view.seconds)} now         {', '.join(phases) or 'nothing under way'}; {work}; {totals.money}; {eta}"
+    where = ", ".join(phases) or "nothing under way"
+    return f"{clock(view.seconds)} now         {where}; {work}; {totals.money}; {_left(view)}"
 
 
 def clock(seconds: float) -> str:
@@ -46,8 +46,7 @@ def clock(seconds: float) -> str:
 
 def _facts(view: View) -> Iterator[tuple[str, RenderableType]]:
     numbers, totals = view.numbers, view.numbers.totals
-    eta = f"about {clock(view.eta)} left" if view.eta is not None else "time left not known yet"
-    yield "time", Text(f"{clock(view.seconds)}, {eta}")
+    yield "time", Text(f"{clock(view.seconds)}, {_left(view)}")
     yield "ended", _bar(view)
     yield "now", _joined([f"{count} {phase}" for phase, count in view.phases.items() if count])
     yield "patches", _outcomes(view)
@@ -56,6 +55,13 @@ def _facts(view: View) -> Iterator[tuple[str, RenderableType]]:
     budget = f" of ${numbers.budget:,.2f}" if numbers.budget is not None else ""
     yield "spent", Text(f"{totals.money}{budget}, {totals.calls:,} calls")
     yield "tokens", Text(f"{totals.tokens}, {totals.cached}")
+
+
+def _left(view: View) -> str:
+    """The time that is left; of no use where all that goes on has taken longer than what has ended."""
+    if view.eta is None or (view.eta < 1 and any(view.phases.values())):
+        return "time left not known yet"
+    return f"about {clock(view.eta)} left"
 
 
 def _bar(view: View) -> RenderableType:

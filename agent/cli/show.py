@@ -63,7 +63,7 @@ def command(
             else:
                 _instance(Console(), store)
         if not as_json:
-            _spending(Console(), run)
+            _spending(Console(), run, instance if run.is_batch else None)
     except RunoffError as error:
         interrupts.show(error, Console(stderr=True))
         sys.exit(error.exit_code)
@@ -137,9 +137,13 @@ def _trajectories(console: Console, store: InstanceStore) -> None:
         console.print(table)
 
 
-def _spending(console: Console, run: Run) -> None:
+def _spending(console: Console, run: Run, instance: str | None) -> None:
+    """The cost by stage; of one among many instances, a line on its own share before it."""
     table = Table("stage", "calls", "in", "cached", "written", "out", "cost", "share", box=None)
     ledger = Ledger(run.ledger)
+    if instance:
+        own = ledger.of_instance(instance)
+        console.print(f"its calls: {own.calls}, {own.tokens}, {own.cached}; {own.money}. The whole run:", highlight=False)
     whole = ledger.totals().dollars
     for stage, totals in ledger.by_stage().items():
         tokens = (totals.input, totals.cache_read, totals.cache_write, totals.output)

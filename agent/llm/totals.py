@@ -48,6 +48,11 @@ class Totals:
         return self.input + self.cache_read + self.cache_write + self.output
 
     @property
+    def known_dollars(self) -> float | None:
+        """The dollars; None where calls are settled and the price of none is known."""
+        return None if self.unpriced and not self.dollars else self.dollars
+
+    @property
     def most_dollars(self) -> float:
         """What all this costs at the most, as far as prices are known: what a budget has to go by."""
         return self.dollars + self.unsettled_dollars + self.uncertain_dollars

@@ -138,8 +138,11 @@ def test_environment_that_cannot_be_built(runoff, bench):
 
 
 def test_run_with_its_candidates(runoff, repository, solve_arguments, git):
-    """A real run of three samples, two of which are right in different words: judged, and reported with its cost."""
-    code, _, err = runoff(*solve_arguments)
+    """A real run of three samples, two of which are right in different words: judged, and reported with its cost.
+
+    The health check that the run was made with is no test command for the specs that the evaluation names.
+    """
+    code, _, err = runoff(*solve_arguments, "--test-command", "python -c pass")
     assert code == 0, err
     (name,) = runoff.instances()
     before = (repository / "tests/test_slug.py").read_text()
@@ -180,6 +183,8 @@ def test_run_with_its_candidates(runoff, repository, solve_arguments, git):
     assert code == 0, err
     assert "pass@1, a random sample" in out
     assert "66.7%" in out
+    said = {line.split("  ")[0].strip(): line.split()[-1] for line in out.splitlines() if line.strip()}
+    assert (said["dollars an issue"], said["tokens"]) == ("unknown", "unknown"), "a person tells neither; that is not zero"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ async def test_one_candidate_needs_no_model(hold, scripted, patches, scripts):
     selection = await hold(scripted(), named, scripts)
     assert (selection.patch, selection.method) == (patches["lower"], Method.ONLY)
     assert selection.candidates[0].class_size == 2
-    assert selection.reason == "It is the only candidate that applies."
+    assert selection.reason == "It is the only candidate that applies: 2 samples came to it."
     assert [one.origin for one in selection.dropped] == ["editing/1"]
 
 
