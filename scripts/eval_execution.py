@@ -102,7 +102,7 @@ def alarms(data: Data, votes: Mapping[str, Said]) -> str:
     guessed = sum(said.figures.get("false_alarms", 0) for said in votes.values())
     return (
         f"scripts fail resolved patches in {failed} of {asked} executions;"
-        f" without labels {guessed:g} of {judged:g} scripts are taken to raise false alarms"
+        f" without labels {100 * guessed / max(judged, 1):.0f} % are estimated, from {judged:g} scripts"
     )
 
 

@@ -10,7 +10,7 @@ Z95 = 1.959963984540054
 """Standard normal quantile of a two-sided interval of 95 %."""
 
 
-def wilson(successes: int, total: int, z: float = Z95) -> tuple[float, float]:
+def wilson(successes: float, total: int, z: float = Z95) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927, JASA 22). (0, 1) where nothing was seen."""
     if total == 0:
         return 0.0, 1.0

@@ -5,9 +5,9 @@ A script that all candidates pass, or none, cannot tell them apart; one that hal
 
 Scripts err too, and nobody labels them. A false alarm is a script that finds the issue in a right patch. Which patch is
 right is not known, so the other scripts are asked: where more than half of at least two others pass some candidate, the
-candidates that most of them pass are taken to be right, and a script that passes none of these raises the alarm. Scripts
-that share an error are not found out in this way, and where most are wrong the few that are right are blamed: it is an
-estimate.
+candidates that most of them pass are taken to be right, and the share of these that a script fails is its false alarms.
+Scripts that share an error are not found out in this way, and where most are wrong the few that are right are blamed: it
+is an estimate.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Votes:
             "scripts": len(standing),
             "voters": len(verdicts),
             "judged": len(alarms),
-            "false_alarms": sum(alarms.values()),
+            "false_alarms": round(sum(alarms.values()), 3),
             "seconds": round(_seconds(matrix), 1),
         }
         kept = by_score([one for one in placed if one.score is not None])
@@ -105,8 +105,8 @@ def weight(passed: Mapping[str, bool]) -> float:
     return 4 * share * (1 - share)
 
 
-def false_alarms(verdicts: Verdicts) -> dict[str, bool]:
-    """By script: whether it fails all candidates that are taken to be right. See the module.
+def false_alarms(verdicts: Verdicts) -> dict[str, float]:
+    """By script: the share of the candidates that are taken to be right which it fails. See the module.
 
     Scripts of which nothing can be said, for want of others that pass anything, are not in it.
     """
@@ -117,7 +117,7 @@ def false_alarms(verdicts: Verdicts) -> dict[str, bool]:
         most = max(votes.values(), default=0)
         if len(others) > 1 and most * 2 > len(others):
             right = [name for name, number in votes.items() if number == most]
-            found[script] = not any(passed[name] for name in right)
+            found[script] = sum(not passed[name] for name in right) / len(right)
     return found
 
 
@@ -136,7 +136,8 @@ def _seconds(matrix: Matrix) -> float:
     return sum(run.seconds for runs in (*matrix.baseline.values(), tuple(matrix.cells.values())) for run in runs)
 
 
-def _note(standing: Sequence[Standing], alarms: Mapping[str, bool]) -> str:
+def _note(standing: Sequence[Standing], alarms: Mapping[str, float]) -> str:
     able = sum(one.status is Status.VOTES for one in standing)
     said = f"{able} of {counted(len(standing), 'script')} show the issue on the unpatched tree and vote"
-    return said + (f"; {sum(alarms.values())} of {len(alarms)} raise false alarms, by the others" if alarms else "")
+    rate = sum(alarms.values()) / len(alarms) if alarms else 0.0
+    return said + (f"; {100 * rate:.0f} % false alarms, by what the others say" if alarms else "")

@@ -168,10 +168,13 @@ def _print(report: Mapping[str, Any]) -> None:
 
 def _of_step(step: str, figures: Mapping[str, float]) -> str:
     """Such as `votes: 40 scripts, 31 voters, 212 seconds; ...`."""
-    counted = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in figures.items() if name != "judged")
+    shown = {name: value for name, value in figures.items() if name not in ("judged", "false_alarms")}
+    counted = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in shown.items())
+        f"{value:g} {name.replace('_', ' ')}" for name, value in figures.items() if name not in ("judged", "false_alarms")
+    )
     if not figures.get("judged"):
         return f"{step}: {counted}"
-    alarms, judged = int(figures["false_alarms"]), int(figures["judged"])
+    alarms, judged = figures["false_alarms"], int(figures["judged"])
     low, high = wilson(alarms, judged)
     rate = f"{100 * alarms / judged:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
-    return f"{step}: {counted}; rate of false alarms, by what the other scripts say: {rate} of {judged}"
+    return f"{step}: {counted}; false alarms of {judged} scripts, by what the others say: {rate}"
