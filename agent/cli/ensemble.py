@@ -170,8 +170,6 @@ def _of_step(step: str, figures: Mapping[str, float]) -> str:
     """Such as `votes: 40 scripts, 31 voters, 212 seconds; ...`."""
     shown = {name: value for name, value in figures.items() if name not in ("judged", "false_alarms")}
     counted = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in shown.items())
-        f"{value:g} {name.replace('_', ' ')}" for name, value in figures.items() if name not in ("judged", "false_alarms")
-    )
     if not figures.get("judged"):
         return f"{step}: {counted}"
     alarms, judged = figures["false_alarms"], int(figures["judged"])
