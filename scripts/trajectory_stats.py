@@ -67,9 +67,9 @@ def script(execution: Execution) -> Counter[str]:
     return Counter({"scripts": 1, "scripts that exit 2 there": int(execution.verdict is Verdict.ISSUE)})
 
 
-def journals(run: Path, stage: str) -> Iterator[Journal]:
+def journals(instance: Path, stage: str) -> Iterator[Journal]:
     """The journals of a stage, forks left aside."""
-    for path in sorted(run.glob(f"*/{stage}/*.jsonl")):
+    for path in sorted(instance.glob(f"{stage}/*.jsonl")):
         if path.stem.isdigit():
             yield Journal(path)
 
@@ -78,12 +78,15 @@ def count_run(folder: Path) -> Counter[str]:
     """All trajectories of a run."""
     run = Run(folder)
     counts: Counter[str] = Counter()
-    for journal in journals(folder, "02_testing"):
-        counts += count_testing(journal)
     for name in run.instances():
-        about = run.instance(name).read("instance.json")
+        store = run.instance(name)
+        for journal in journals(store.path, "02_testing"):
+            counts += count_testing(journal)
+        about = store.read("instance.json")
+        if not about["source"]:  # a batch has not begun it
+            continue
         with Repository.open(about["source"], about["base_commit"]) as repository:
-            for journal in journals(folder, "03_editing"):
+            for journal in journals(store.path, "03_editing"):
                 counts += count_editing(journal, repository)
     return counts
 
