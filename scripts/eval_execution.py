@@ -21,7 +21,7 @@ from typing import Any
 from eval_selection import Data, Outcome, member_sets
 from selection_methods import Proposed, Scores, agreement
 
-from selection.similarity import likeness
+from selection.patches.similarity import likeness
 
 EFFECTS = ("regression", "votes")
 MANY = 1e6

@@ -17,8 +17,8 @@ from eval_selection import Data
 from agent.instances import Instance, load
 from selection.candidates import gather
 from selection.gold import Gold, load_gold
-from selection.related import is_test, python_files, related, touched
-from selection.trees import Trees
+from selection.patches.trees import Trees
+from selection.suites.related import is_test, python_files, related, touched
 
 COUNTS = (1, 3, 5, 8, 15)
 

@@ -23,11 +23,11 @@ from agent.llm.totals import Totals
 from agent.store import Run
 from sandbox.api import Patch
 from sandbox.errors import RunoffError
-from selection.figures import write_drawings
-from selection.grid import frontier, grid
-from selection.plots import draw_frontier, draw_law, draw_selection
 from selection.predictions import read_predictions
-from selection.samples import (
+from selection.reports.figures import write_drawings
+from selection.reports.grid import frontier, grid
+from selection.reports.plots import draw_frontier, draw_law, draw_selection
+from selection.reports.samples import (
     NOTHING,
     Sample,
     Sampled,
@@ -40,8 +40,8 @@ from selection.samples import (
     sampled,
     scaled,
 )
+from selection.reports.statistics import bootstrap, gap_closed
 from selection.scaling import Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
-from selection.statistics import bootstrap, gap_closed
 from selection.verifiers import curve, stops_paying
 
 if TYPE_CHECKING:

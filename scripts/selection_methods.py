@@ -15,11 +15,11 @@ from typing import Any
 from agent.instances import Instance
 from sandbox.api import Patch
 from selection.chain import Chain, parse_chain
-from selection.changes import essence
 from selection.consensus import Likeness, Pair, Split
 from selection.equivalence import Level, classes
-from selection.similarity import Bag, Profile, code_likeness, likeness, overlap, profile, shares
-from selection.steps import label_free
+from selection.patches.changes import essence
+from selection.patches.similarity import Bag, Profile, code_likeness, likeness, overlap, profile, shares
+from selection.steps.plain import label_free
 
 Proposed = Mapping[str, Sequence[tuple[str, Patch | None]]]
 Scores = Mapping[str, Mapping[str, float]]

@@ -83,6 +83,8 @@ def count_run(folder: Path) -> Counter[str]:
         for journal in journals(store.path, "02_testing"):
             counts += count_testing(journal)
         about = store.read("instance.json")
+        if not about["source"]:  # a batch has not begun it
+            continue
         with Repository.open(about["source"], about["base_commit"]) as repository:
             for journal in journals(store.path, "03_editing"):
                 counts += count_editing(journal, repository)

@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import combinations
 
 from sandbox.api import Patch
-from selection.similarity import Profile, likeness, profile
+from selection.patches.similarity import Profile, likeness, profile
 
 Proposals = Sequence[tuple[str, Patch | None]]
 """What the members propose for one instance: (member, patch), None where it has none."""

@@ -18,7 +18,7 @@ from agent.scheduler import Carry, Job, LocalScheduler
 from sandbox.api import Patch, digest_of
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice
-from selection.changes import readable
+from selection.patches.changes import readable
 from selection.predictions import Predictions, read_predictions
 
 GENERIC = frozenset(["predictions", "preds", "all_preds"])
@@ -84,7 +84,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 def proposals(members: Sequence[Member], instances: Iterable[str]) -> dict[str, tuple[tuple[str, Patch | None], ...]]:
     """For each instance what the members propose: (member, patch), None from one that has no patch or no row.
 
-    A spoiled diff is mended (`selection.changes.readable`); all others are as they came, byte by byte.
+    A spoiled diff is mended (`selection.patches.changes.readable`); all others are as they came, byte by byte.
     """
     return {
         instance: tuple((member.name, _mended(member.predictions.patches.get(instance))) for member in members)

@@ -12,10 +12,10 @@ from functools import lru_cache
 
 from sandbox.api import Execution, Patch, Verdict
 from sandbox.matrix import Matrix
-from selection import forms
 from selection.candidates import normalize
-from selection.changes import FileChange, Unparsable, essence, parse
-from selection.code import code
+from selection.patches import forms
+from selection.patches.changes import FileChange, Unparsable, essence, parse
+from selection.patches.code import code
 
 _CACHED = 100_000
 

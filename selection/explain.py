@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selection.chain import Entry, StepRecord, plain_name
-from selection.model_rulings import UNCOMPARED
 from selection.outcomes import counted
 from selection.ranking import Ranked, compare, deciding
 from selection.record import Method
+from selection.steps.rulings import UNCOMPARED
 
 ASKING = {"trajectory": Method.TRAJECTORY, "single": Method.SINGLE, "pairwise": Method.PAIRWISE}
 """The steps that may ask a model, with the method that they are."""

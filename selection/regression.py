@@ -20,10 +20,10 @@ from sandbox.api import Execution, Limits, Patch, Script
 from selection.bench import Bench
 from selection.candidates import Candidate
 from selection.chain import Contest, Placed, Ruling, by_score
-from selection.changes import paths, readable
 from selection.outcomes import counted, line_of
-from selection.related import python_files, related, touched
-from selection.suites import Ended, Suite, new_failures, suite_of
+from selection.patches.changes import paths, readable
+from selection.suites.related import python_files, related, touched
+from selection.suites.running import Ended, Suite, new_failures, suite_of
 
 NAMED = 3
 """Tests and files that a reason names."""

@@ -14,11 +14,11 @@ from typing import Any
 
 from agent.store import InstanceStore, Run, read_json
 from sandbox.errors import InputError
-from selection.costs import Cost, cost_of
 from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
 from selection.record import Selection
-from selection.statistics import bootstrap, coverage, gap_closed, wilson
+from selection.reports.costs import Cost, cost_of
+from selection.reports.statistics import bootstrap, coverage, gap_closed, wilson
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of samples that coverage is given for."""

@@ -14,16 +14,16 @@ from agent.instances import Instance
 from agent.trajectory.flow import Flow
 from sandbox.api import Execution, Limits, Patch, Script, Verdict
 from sandbox.matrix import Matrix
-from selection.asking import Pairwise, Single
 from selection.candidates import Candidate, gather
 from selection.chain import Chain, Factory, parse_chain
 from selection.consensus import Split
 from selection.explain import ASKING
-from selection.model_steps import Trajectory, with_model
 from selection.record import Selection
 from selection.runoff_record import record
-from selection.standing_steps import Applies, Votes
-from selection.steps import label_free
+from selection.steps.asking import Pairwise, Single
+from selection.steps.model import Trajectory, with_model
+from selection.steps.plain import label_free
+from selection.steps.standing import Applies, Votes
 from selection.trajectory import SelectionSettings
 from selection.votes import Tally, count, standings, voters
 

@@ -2,7 +2,7 @@
 
 Coverage@k grows about as c(k) = exp(a k^b) with a, b < 0 (Brown et al. 2024, arXiv 2407.21787, section 3): that is a
 straight line of ln(-ln c) over ln k. From such a law follows what more samples would give. Bands are over instances: other
-issues of the same kind. All of it is pure arithmetic on counts; `selection.samples` reads them out of runs.
+issues of the same kind. All of it is pure arithmetic on counts; `selection.reports.samples` reads them out of runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from selection.statistics import coverage, percentiles
+from selection.reports.statistics import coverage, percentiles
 
 Counts = Sequence[tuple[int, int]]
 """By instance: (samples, those of them that resolve it)."""

@@ -23,9 +23,9 @@ from agent.instances import Instances
 from sandbox.errors import BudgetReached, RunoffError
 from selection.chain import PRESETS
 from selection.ensemble import Member
+from selection.patches.trees import Trees
 from selection.regression import RegressionSettings
-from selection.statistics import wilson
-from selection.trees import Trees
+from selection.reports.statistics import wilson
 
 EXAMPLE = (
     "Example: runoff ensemble --instances SWE-bench/SWE-bench_Verified --predictions a.jsonl b.json runs/mine"

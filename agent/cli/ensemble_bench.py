@@ -28,7 +28,7 @@ from agent.trajectory.flow import Asks, Flow, TrajectoryKey
 from agent.trajectory.journal import Journal
 from sandbox.api import Execution, Limits, Patch, Sandbox, Script
 from sandbox.errors import InputError
-from selection.trees import Trees
+from selection.patches.trees import Trees
 
 NO_CLONE = "clone it there: the steps of this selector read the repository's files"
 

@@ -27,13 +27,13 @@ from selection.chain import Chain, Choice, parse_chain, plain_name
 from selection.consensus import Split
 from selection.ensemble import Member, choose, digest, proposals, read_members
 from selection.ensemble_store import EnsembleStore
-from selection.execution import with_sandbox
 from selection.explain import ASKING
-from selection.model_steps import with_model
+from selection.patches.trees import Trees
 from selection.regression import RegressionSettings
 from selection.scripts import Scripts, runs_among
-from selection.steps import label_free
-from selection.trees import Trees
+from selection.steps.model import with_model
+from selection.steps.plain import label_free
+from selection.steps.running import with_sandbox
 
 RUNS = frozenset(["regression", "votes", "trajectory"])
 """Steps that run something."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from agent.cli.json_events import emit
 from selection.evaluation.record import NAME, Submission, Summary, counts
 from selection.evaluation.verdicts import Outcome
-from selection.statistics import wilson
+from selection.reports.statistics import wilson
 
 
 def conclude(summary: Summary, submissions: list[Submission], errors: Console, *, as_json: bool) -> int:

@@ -18,7 +18,7 @@ from agent.cli import interrupts
 from sandbox.errors import InputError, RunoffError
 from selection.evaluation.record import NAME
 from selection.report import Report, report_on
-from selection.tables import Section, notes, sections
+from selection.reports.tables import Section, notes, sections
 
 EXAMPLE = "Example: runoff report mine runs/evaluate-predictions --html report.html --figures figures"
 WIDE = 160
@@ -55,7 +55,7 @@ def command(
 
 
 def _write_figures(reports: Sequence[Report], folder: Path) -> None:
-    from selection.figures import write_figures
+    from selection.reports.figures import write_figures
 
     written = write_figures(reports, folder)
     typer.echo("\n".join(map(str, written)) or "nothing to draw: no run is evaluated or has a cost", err=True)
@@ -63,8 +63,8 @@ def _write_figures(reports: Sequence[Report], folder: Path) -> None:
 
 def _write_page(reports: Sequence[Report], place: Path, errors: Console) -> None:
     """Without matplotlib it has no figures, which is said."""
-    from selection.figures import svg_figures
-    from selection.page import write_page
+    from selection.reports.figures import svg_figures
+    from selection.reports.page import write_page
 
     try:
         drawn = svg_figures(reports)

@@ -14,9 +14,9 @@ from agent.instances import Instance
 from sandbox.api import Patch
 from sandbox.errors import InputError
 from selection.chain import Chain, Choice, Contest, Placed, Ruling, by_score, parse_chain
-from selection.changes import essence
 from selection.consensus import Split
-from selection.steps import fault, label_free
+from selection.patches.changes import essence
+from selection.steps.plain import fault, label_free
 from tests.selection.diffs import diff, patch
 
 BEFORE = "def total(items):\n    return 0\n"

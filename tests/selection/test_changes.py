@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.api import Patch
-from selection.changes import Line, Unparsable, essence, parse, readable
 from selection.equivalence import Level, classes
+from selection.patches.changes import Line, Unparsable, essence, parse, readable
 from tests.selection.diffs import diff
 
 BEFORE = "one\ntwo\n\nthree\nfour\n\n\n"

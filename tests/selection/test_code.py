@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from selection.changes import parse
-from selection.code import code, code_lines, tokens
+from selection.patches.changes import parse
+from selection.patches.code import code, code_lines, tokens
 from tests.selection.diffs import diff
 
 DOCUMENTED = '''\

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sandbox.api import Patch
 from selection.consensus import Split
-from selection.similarity import likeness, profile
+from selection.patches.similarity import likeness, profile
 from tests.selection.diffs import patch
 
 BEFORE = "def total(items):\n    found = 0\n    return found\n"

@@ -8,7 +8,7 @@ from agent.llm.ledger import Ledger
 from agent.llm.messages import Usage
 from agent.llm.totals import Worst
 from agent.store import Run
-from selection.costs import Times, cost_of
+from selection.reports.costs import Times, cost_of
 
 RATES = {"input": 1.0, "cache_read": 0.5, "cache_write": 2.0, "output": 4.0}
 PRICES = {"m": {"rates": RATES, "above": None, "above_rates": None}, "unknown": None}

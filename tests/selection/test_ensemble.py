@@ -17,7 +17,7 @@ from selection.chain import Chain, Contest, Placed, Ruling, parse_chain
 from selection.consensus import Split
 from selection.ensemble import choose, digest, proposals, read_members
 from selection.ensemble_store import EnsembleStore
-from selection.steps import label_free
+from selection.steps.plain import label_free
 from tests.selection.diffs import diff
 
 FIX, OTHER = diff("a = 1\n", "a = 2\n"), diff("a = 1\n", "a = 3\n")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from selection.candidates import gather
-from selection.excerpts import Excerpt, excerpts
-from selection.judge import bare, malformed, opening
+from selection.patches.excerpts import Excerpt, excerpts
 from selection.replies import Fault, Malformed
+from selection.steps.judge import bare, malformed, opening
 from tests.selection.diffs import diff
 
 LONG = "".join(f"line_{number} = {number}\n" for number in range(1, 1001))

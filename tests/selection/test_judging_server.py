@@ -13,8 +13,8 @@ from agent.llm.settings import LlmSettings
 from agent.llm.specs import parse_spec
 from selection.chain import parse_chain
 from selection.consensus import Split
-from selection.model_steps import with_model
-from selection.steps import label_free
+from selection.steps.model import with_model
+from selection.steps.plain import label_free
 from selection.trajectory import SelectionSettings
 from tests.selection.judges import Table
 

@@ -15,8 +15,8 @@ from agent.trajectory.journal import Journal
 from sandbox.errors import InputError
 from selection.chain import parse_chain
 from selection.consensus import Split
-from selection.model_steps import with_model
-from selection.steps import label_free
+from selection.steps.model import with_model
+from selection.steps.plain import label_free
 from selection.trajectory import SelectionSettings
 from tests.selection.judges import Table, by_content, by_place, shown
 

@@ -4,8 +4,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from agent.llm.totals import Totals
-from selection.grid import GridPoint, Setting
-from selection.plots import draw_frontier, draw_law, draw_selection
+from selection.reports.grid import GridPoint, Setting
+from selection.reports.plots import draw_frontier, draw_law, draw_selection
 from selection.scaling import scaling_of
 
 

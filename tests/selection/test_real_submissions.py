@@ -17,11 +17,11 @@ import pytest
 
 from agent.instances import Instance, load
 from selection.chain import parse_chain
-from selection.changes import essence, parse
 from selection.consensus import Proposals, Split
 from selection.ensemble import Member, proposals, read_members
 from selection.equivalence import Level, classes
-from selection.steps import fault, label_free
+from selection.patches.changes import essence, parse
+from selection.steps.plain import fault, label_free
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data" / "swebench"

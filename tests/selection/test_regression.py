@@ -13,7 +13,7 @@ from sandbox.api import Limits, Patch, Script
 from selection.candidates import gather
 from selection.chain import Contest
 from selection.regression import Regression, RegressionSettings
-from selection.suites import PLACE
+from selection.suites.running import PLACE
 from tests.selection.conftest import SLUG
 from tests.selection.diffs import diff
 

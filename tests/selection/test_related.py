@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.api import Patch
 from selection.candidates import Candidate, gather
-from selection.related import imports, is_test, python_files, related, touched
+from selection.suites.related import imports, is_test, python_files, related, touched
 from tests.selection.diffs import diff
 
 TILL = "def total(prices):\n    return 0\n\n\ndef count(prices):\n    return len(prices)\n"

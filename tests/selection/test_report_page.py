@@ -11,11 +11,11 @@ import pytest
 
 from agent.llm.totals import Totals
 from sandbox.errors import InputError, StoreError
-from selection.costs import Cost, Early, StageCost, Times
-from selection.figures import svg_figures, write_figures
-from selection.page import page, write_page
 from selection.report import Estimate, Report, Sampling, Share
-from selection.tables import notes, sections
+from selection.reports.costs import Cost, Early, StageCost, Times
+from selection.reports.figures import svg_figures, write_figures
+from selection.reports.page import page, write_page
+from selection.reports.tables import notes, sections
 
 NAMES = ("first", "<script>alert(1)</script> & $x$")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,9 +13,9 @@ from sandbox.errors import InputError
 from selection.evaluation.record import Results, Submission, Summary
 from selection.evaluation.verdicts import Judgement, Outcome
 from selection.gold import Gold, GoldLabels
-from selection.grid import GridPoint, Setting, frontier, grid
 from selection.record import Entrant, Method, Selection
-from selection.samples import (
+from selection.reports.grid import GridPoint, Setting, frontier, grid
+from selection.reports.samples import (
     by_class_size,
     by_consensus,
     by_votes,

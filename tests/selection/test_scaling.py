@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selection.reports.statistics import coverage
 from selection.scaling import Law, fit, foresight, mean_coverage, scaling_of, selected_at, steps, subsets
-from selection.statistics import coverage
 
 laws = st.builds(Law, st.floats(-4, -0.05), st.floats(-1.5, -0.05))
 labels = st.lists(st.booleans(), min_size=1, max_size=9)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.statistics import Z95, bootstrap, coverage, wilson
+from selection.reports.statistics import Z95, bootstrap, coverage, wilson
 
 samples = st.integers(1, 9).flatmap(lambda total: st.tuples(st.just(total), st.integers(0, total), st.integers(1, total)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.api import Execution
-from selection.suites import MARK, PLACE, RECORDER, Ended, Suite, new_failures, suite_of
+from selection.suites.running import MARK, PLACE, RECORDER, Ended, Suite, new_failures, suite_of
 
 DJANGO = "./tests/runtests.py --verbosity 2 --settings=test_sqlite --parallel 1"
 SYMPY = "PYTHONWARNINGS='ignore::UserWarning,ignore::SyntaxWarning' bin/test -C --verbose"

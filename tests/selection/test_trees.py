@@ -13,8 +13,8 @@ from sandbox.api import Patch
 from sandbox.errors import InputError
 from selection.chain import Choice, parse_chain
 from selection.consensus import Split
-from selection.steps import label_free
-from selection.trees import Trees, misfit
+from selection.patches.trees import Trees, misfit
+from selection.steps.plain import label_free
 from tests.selection.diffs import diff
 
 BEFORE = "def total(items):\n    found = 0\n    return found\n"

@@ -14,7 +14,7 @@ from sandbox.matrix import Matrix
 from selection.candidates import Candidate
 from selection.chain import Contest
 from selection.ranking import Criterion, compare, deciding, rank
-from selection.standing_steps import Applies, Votes
+from selection.steps.standing import Applies, Votes
 from selection.votes import Status, count, standings, voters
 
 ISSUE, PASS, CRASH = Execution(2, "", 0.1), Execution(0, "", 0.1), Execution(1, "", 0.1)

@@ -11,7 +11,7 @@ from agent.trajectory.journal import Journal
 from sandbox.api import Limits, Patch
 from selection.candidates import gather
 from selection.chain import Contest
-from selection.voting import Votes, false_alarms, weight
+from selection.steps.voting import Votes, false_alarms, weight
 
 verdicts = st.lists(st.integers(0, 31), min_size=1, max_size=6).map(
     lambda rows: [[bool(row >> script & 1) for script in range(5)] for row in rows]

@@ -15,7 +15,7 @@ from agent.store import Run
 from sandbox.api import Limits, Script
 from sandbox.errors import InputError
 from sandbox.local_sandbox import LocalSandbox
-from selection.trees import Trees
+from selection.patches.trees import Trees
 from tests.selection import shop
 
 SAYS = Script("import till\nprint(till.total([1]))\n")

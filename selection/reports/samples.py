@@ -21,9 +21,9 @@ from sandbox.errors import InputError
 from selection.candidates import changed_lines
 from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
+from selection.patches.similarity import likeness, profile
 from selection.record import Entrant, Selection
 from selection.scaling import Counts, Pick
-from selection.similarity import likeness, profile
 from selection.verifiers import Rates
 from selection.votes import Status
 

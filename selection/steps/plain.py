@@ -11,11 +11,11 @@ from agent.instances import Instance
 from sandbox.api import digest_of
 from selection.candidates import Candidate
 from selection.chain import Contest, Factory, Placed, Ruling, by_score
-from selection.changes import Unparsable, essence, noise, parse, paths
 from selection.consensus import Agreement, Split
 from selection.equivalence import Level, classes, finest
 from selection.outcomes import line_of
-from selection.trees import misfit
+from selection.patches.changes import Unparsable, essence, noise, parse, paths
+from selection.patches.trees import misfit
 
 NAMED = 3
 """How many other members a reason names."""
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class HoldsFiles(Protocol):
-    """Where the files of an instance are (`selection.trees.Trees`)."""
+    """Where the files of an instance are (`selection.patches.trees.Trees`)."""
 
     def files(self, instance: Instance, paths: Collection[str]) -> Mapping[str, str] | None:
         """The text of those of the paths that are files at the base commit; None if it cannot be known."""

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from selection.changes import essence
-from selection.code import code, code_lines
+from selection.patches.changes import essence
+from selection.patches.code import code, code_lines
 
 _CACHED = 20_000
 _EDGE = ""

@@ -1,4 +1,4 @@
-"""The tables of a report as rows of plain text, for a terminal (`runoff report`) and for a page (`selection.page`)."""
+"""The tables of a report as rows of plain text, for a terminal and for a page (`selection.reports.page`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agent.llm.totals import Totals
-from selection.costs import KINDS, Cost, Early, StageCost, Times
 from selection.report import Report, Sampling, Share
+from selection.reports.costs import KINDS, Cost, Early, StageCost, Times
 
 T = TypeVar("T")
 NONE = "-"

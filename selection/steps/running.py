@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from selection.chain import Factory, Step
 from selection.regression import Regression, RegressionSettings, WholeBench
-from selection.steps import number, plain
-from selection.voting import Votes, Written
+from selection.steps.plain import number, plain
+from selection.steps.voting import Votes, Written
 
 
 def with_sandbox(bench: WholeBench, written: Written, tests: RegressionSettings) -> dict[str, Factory]:

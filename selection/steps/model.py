@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from sandbox.api import Script
-from selection.asking import Pairwise, Single, fit
 from selection.bench import Bench
 from selection.candidates import Candidate
 from selection.chain import Contest, Factory, Placed, Ruling
-from selection.model_rulings import as_before, preferred
 from selection.outcomes import counted
-from selection.steps import number
+from selection.steps.asking import Pairwise, Single, fit
+from selection.steps.plain import number
+from selection.steps.rulings import as_before, preferred
 from selection.trajectory import SelectionSettings, choose
 
 Examples = Callable[[Sequence[Candidate]], Script | None]

@@ -13,8 +13,8 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from agent.languages import language_of
-from selection.changes import FileChange, Line
-from selection.code import code, code_lines
+from selection.patches.changes import FileChange, Line
+from selection.patches.code import code, code_lines
 
 Entry = tuple[Line, tuple[Hashable, ...]]
 """A line and what of it is compared."""

@@ -21,10 +21,10 @@ from sandbox.errors import InputError
 from selection.bench import Bench
 from selection.candidates import Candidate
 from selection.chain import Contest, Placed, Ruling
-from selection.excerpts import Excerpt, excerpts
-from selection.judge import Answer, bare, judge
-from selection.model_rulings import as_before, preferred
 from selection.outcomes import counted
+from selection.patches.excerpts import Excerpt, excerpts
+from selection.steps.judge import Answer, bare, judge
+from selection.steps.rulings import as_before, preferred
 from selection.trajectory import SelectionSettings
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.llm.totals import Totals
 from agent.store import Run
-from selection.samples import NOTHING, Sampled, counts, scaled
+from selection.reports.samples import NOTHING, Sampled, counts, scaled
 from selection.scaling import mean_coverage, steps
 
 

@@ -17,8 +17,8 @@ from agent.prompts.render import render
 from agent.trajectory.flow import Flow
 from selection import messages
 from selection.candidates import Candidate
-from selection.excerpts import Excerpt
 from selection.outcomes import bounded
+from selection.patches.excerpts import Excerpt
 from selection.replies import Choice, Malformed, parse_choice
 from selection.trajectory import ARGUMENT_CHARS, SelectionSettings
 

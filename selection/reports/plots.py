@@ -1,7 +1,7 @@
 """Draws what more samples bring: coverage with its law and band, selection against k, score against cost.
 
-Each function draws on axes of matplotlib (the extra `plots`) and does nothing else; `selection.figures.write_drawings` makes
-files of it.
+Each function draws on axes of matplotlib (the extra `plots`) and does nothing else; `write_drawings` of
+`selection.reports.figures` makes files of it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from selection.grid import GridPoint
+from selection.reports.grid import GridPoint
 from selection.scaling import Scaling
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from selection.changes import Unparsable, parse
+from selection.patches.changes import Unparsable, parse
 
 MARGINS = (200, 80, 40, 20, 10, 5)
 """Lines around a change that are tried, where whole files are too long."""

@@ -1,7 +1,7 @@
 """The code that a change adds and removes: without comments, docstrings, blank lines and documentation.
 
 Two systems that mend the same bug word their comments differently. Only the diff is known here, so where a docstring
-begins is read off the quotes in a hunk; where the file is known, `selection.forms` parses it instead.
+begins is read off the quotes in a hunk; where the file is known, `selection.patches.forms` parses it instead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agent.languages import language_of
-from selection.changes import FileChange, Line
+from selection.patches.changes import FileChange, Line
 
 _CACHED = 100_000
 """Lines whose tokens are kept: patches for one issue share most of theirs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.files import write_text
 from selection.report import Report
-from selection.tables import notes, sections
+from selection.reports.tables import notes, sections
 
 
 def write_page(place: Path, reports: Sequence[Report], figures: Mapping[str, str]) -> None:
@@ -22,7 +22,7 @@ def page(reports: Sequence[Report], figures: Mapping[str, str], *, made: datetim
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("selection", "pages"),
+        loader=PackageLoader("selection.reports", "pages"),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,

@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 
 from agent.cleaning import reason
 from selection.candidates import Candidate
-from selection.changes import FileChange, essence
-from selection.code import is_prose
+from selection.patches.changes import FileChange, essence
+from selection.patches.code import is_prose
 
 REACH = 3
 """Imports between a test file and a touched module, at the most."""

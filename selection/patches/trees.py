@@ -19,7 +19,7 @@ from agent.instances import Instance
 from sandbox.applying import apply_patch
 from sandbox.errors import InputError
 from sandbox.patching import check, named
-from selection.changes import paths, readable
+from selection.patches.changes import paths, readable
 
 _HINT = "give the folder that holds clones named owner__name, owner/name or name"
 

@@ -1,0 +1,1 @@
+"""The steps that a selector's chain is made of."""
