@@ -33,16 +33,17 @@ class DaemonThreads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._busy += 1
-        if self._threads < min(self._busy, self._limit):
+        if self._threads == 0 or self._threads < min(self._busy, self._limit):
             self._threads += 1
             threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
         self._tasks.put((body, loop, future))
         return future
 
     def close(self) -> None:
-        """Let the threads end, each after what it has under way."""
+        """Let the threads end, each after what it has under way. What is submitted later starts new ones."""
         for _ in range(self._threads):
             self._tasks.put(None)
+        self._threads = 0
 
     def _work(self) -> None:
         while True:
