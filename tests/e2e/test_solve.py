@@ -72,7 +72,7 @@ def test_the_run_folder_can_be_followed_by_listing_it(runoff, solve_arguments):
     folder = runoff.folder / "runs" / "first"
     assert sorted(path.name for path in (folder / next(iter(runoff.instances()))).iterdir()) == [
         "01_context", "02_testing", "03_editing", "04_matrix.json", "05_selection.jsonl",
-        "executions.jsonl", "instance.json", "patch.diff", "result.json",
+        "effort.json", "executions.jsonl", "instance.json", "patch.diff", "result.json",
     ]  # fmt: skip
     row = json.loads((folder / "predictions.jsonl").read_text())
     assert row["model_name_or_path"] == "runoff-manual"
