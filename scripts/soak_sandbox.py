@@ -297,7 +297,7 @@ async def what_is_left(
     for _ in range(40):
         after = census(engine, backend, token)
         left = {kind: [each for each in after[kind] if each not in before[kind]] for kind in after}
-        left = {kind: entries for kind, entries in left.items() if entries or len(after[kind]) != len(before[kind])}
+        left = {kind: entries for kind, entries in left.items() if entries or len(after[kind]) > len(before[kind])}
         if not left:
             break
         await asyncio.sleep(0.25)
