@@ -23,8 +23,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from soak_lives import look_at
+
 ROOT = Path(__file__).resolve().parents[1]
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,11 @@ def make_repository(folder: Path, files: int) -> Path:
 
 def sample(process: int, ledger: Path, started: float) -> Sample | None:
     """The process now; None if it has ended."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        descriptors = sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
-    except OSError:
-        return None
-    if "VmRSS" not in status:
+    look = look_at(process)
+    if look is None:
         return None
     calls = ledger.read_bytes().count(b'"kind": "settle"') if ledger.exists() else 0
-    rss = int(status.partition("VmRSS:")[2].split()[0])
-    return Sample(calls, time.monotonic() - started, rss, descriptors, (int(fields[11]) + int(fields[12])) / TICKS)
+    return Sample(calls, look.at - started, round(look.rss_mb * 1024), look.descriptors, look.user + look.system)
 
 
 def watch(command: list[str], folder: Path, ledger: Path) -> tuple[list[Sample], float]:
