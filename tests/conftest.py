@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests import second_try
 from tests.agent.llm.llama import end, start
+from tests.second_try import in_ci
 
 
-def in_ci() -> bool:
-    return os.environ.get("CI", "").lower() in {"1", "true"}
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(second_try)
 
 
 @cache

@@ -26,6 +26,14 @@ def dead_owner() -> str:
 
 
 @pytest.fixture
+def dead_here(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An owner that is dead to this test alone: every other process that starts meanwhile would remove what it left."""
+    owner = f"only-this-test/pid:[1]/{os.getpid()}/{secrets.token_hex(8)}"
+    monkeypatch.setattr(leftovers, "state", lambda asked: "dead" if asked == owner else owners.state(asked))
+    return owner
+
+
+@pytest.fixture
 def client(require_docker: None) -> Iterator[docker.DockerClient]:
     made = docker.from_env()
     yield made
@@ -59,10 +67,10 @@ def test_state_of_processes(dead_owner: str) -> None:
 
 @pytest.mark.docker
 def test_container_of_a_dead_process_goes(
-    client: docker.DockerClient, container: Callable[..., str], dead_owner: str
+    client: docker.DockerClient, container: Callable[..., str], dead_here: str
 ) -> None:
     run = secrets.token_hex(8)
-    name = container(run, dead_owner, "sh", "-c", "head -c 1000000 /dev/zero > /tmp/file; sleep 600")
+    name = container(run, dead_here, "sh", "-c", "head -c 1000000 /dev/zero > /tmp/file; sleep 600")
     alive = container(run, owners.this_process())
     elsewhere = container(run, "another-boot/pid:[1]/1/1")
     [left] = leftovers.find(client, run)
@@ -94,9 +102,9 @@ def test_containers_without_the_label_are_nobodys_business(
 
 
 @pytest.mark.docker
-def test_volumes_of_a_dead_process_go(client: docker.DockerClient, dead_owner: str) -> None:
+def test_volumes_of_a_dead_process_go(client: docker.DockerClient, dead_here: str) -> None:
     run = secrets.token_hex(8)
-    ours = client.volumes.create(f"runoff-test-{run}", labels={leftovers.RUN: run, owners.OWNER_LABEL: dead_owner})
+    ours = client.volumes.create(f"runoff-test-{run}", labels={leftovers.RUN: run, owners.OWNER_LABEL: dead_here})
     theirs = client.volumes.create(
         f"runoff-test-{run}-living", labels={leftovers.RUN: run, owners.OWNER_LABEL: owners.this_process()}
     )

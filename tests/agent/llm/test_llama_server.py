@@ -45,7 +45,7 @@ async def test_completion(model: Model, tmp_path: Path) -> None:
 
 
 async def test_bound_on_the_reply(model: Model) -> None:
-    reply = await model.complete(ask("Count from one to one hundred.", max_tokens=5), key())
+    reply = await model.complete(ask("Count from one to one hundred.", max_tokens=5, temperature=0.0), key())
     assert (reply.stop_reason, reply.usage.output) == (StopReason.LENGTH, 5)
 
 
