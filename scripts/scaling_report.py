@@ -40,7 +40,7 @@ from selection.reports.samples import (
     sampled,
     scaled,
 )
-from selection.reports.statistics import bootstrap, gap_closed
+from selection.reports.statistics import gap_closed, share_interval
 from selection.scaling import Foresight, Pick, Scaling, foresight, mean_coverage, scaling_of, selected_at, steps
 from selection.verifiers import curve, stops_paying
 
@@ -150,7 +150,7 @@ def ways(found: Sequence[Sampled], pickers: Pickers, seed: int) -> Iterator[Row]
     told = {"a random sample": chance, **chosen, **({"selected by the run": own} if own else {}), "oracle": best}
     for name, scores in told.items():
         gap = gap_closed(fmean(scores), fmean(chance), fmean(best))
-        yield Row(name, fmean(scores), bootstrap(scores, seed=seed), gap)
+        yield Row(name, fmean(scores), share_interval(scores, seed=seed), gap)
 
 
 def by_samples(found: Sequence[Sampled], k: int, pickers: Pickers, draws: int, seed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,9 +53,9 @@ def _decides(step: StepRecord) -> bool:
     return step.evidence["chosen"] is not None if asks(step) else step.step in ("votes", "consensus")
 
 
-def victory(course: Course, *, voted: bool) -> str:
-    """Why the winner won, in a few sentences."""
-    said = [_decision(course), *map(_silence, course.steps)]
+def victory(course: Course, *, voted: bool, ends: Sequence[str] = ()) -> str:
+    """Why the winner won, in a few sentences; `ends` says of each sample without a candidate what became of it."""
+    said = [_decision(course, ends), *map(_silence, course.steps)]
     if course.spared and course.winner:
         size = course.winner.candidate.class_size
         said.append(f"{counted(size, 'sample')} came to it, so these steps were left out: {', '.join(course.spared)}.")
@@ -63,10 +64,10 @@ def victory(course: Course, *, voted: bool) -> str:
     return " ".join(filter(None, said))
 
 
-def _decision(course: Course) -> str:
+def _decision(course: Course, ends: Sequence[str]) -> str:
     match course.method:
         case Method.NONE:
-            return "There is no candidate that applies."
+            return f"There is no candidate that applies{_how_often(ends)}."
         case Method.ONLY:
             size = course.winner.candidate.class_size if course.winner else 1
             return "It is the only candidate that applies" + (f": {size} samples came to it." if size > 1 else ".")
@@ -76,6 +77,12 @@ def _decision(course: Course) -> str:
             place = next(number for number, one in enumerate(course.ranked, 1) if one == course.winner)
             return f"The {method.value} chose it {_effort(course.decider)}; in rank it was number {place}."
     return f"It is first in rank: {compare(course.ranked[0], course.ranked[1], 'the second')}."
+
+
+def _how_often(ends: Sequence[str]) -> str:
+    """` (2 samples: does not apply; 1 sample: the patch is empty)`; empty if nothing is known."""
+    often = "; ".join(f"{counted(times, 'sample')}: {end}" for end, times in Counter(ends).most_common())
+    return f" ({often})" if often else ""
 
 
 def _effort(step: StepRecord | None) -> str:

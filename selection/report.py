@@ -18,7 +18,7 @@ from selection.evaluation.record import read_summary
 from selection.evaluation.verdicts import Outcome
 from selection.record import Selection
 from selection.reports.costs import Cost, cost_of
-from selection.reports.statistics import bootstrap, coverage, gap_closed, wilson
+from selection.reports.statistics import coverage, gap_closed, share_interval, wilson
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of samples that coverage is given for."""
@@ -51,7 +51,7 @@ NOTHING = Share(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over instances with its bootstrap interval of 95 %."""
+    """A mean over instances with its interval of 95 %."""
 
     value: float
     interval: tuple[float, float]
@@ -202,7 +202,7 @@ def _first_by_votes(store: InstanceStore) -> str:
 
 
 def _mean(values: Sequence[float]) -> Estimate:
-    return Estimate(sum(values) / len(values), bootstrap(values))
+    return Estimate(sum(values) / len(values), share_interval(values))
 
 
 def _failures(run: Run) -> dict[str, int]:

@@ -35,7 +35,7 @@ def record(
     everyone = _everyone(choice, patches, tallies)
     course = _course(choice, everyone)
     voted = bool(voters(standing))
-    reason = victory(course, voted=voted)
+    reason = victory(course, voted=voted, ends=_ends(choice))
     fates = [(one, reason if one == course.winner else defeat(one, course)) for one in course.ranked]
     fates += [(everyone[entry.id], entry.reason) for step in choice.steps[:1] for entry in step.out]
     by_votes = rank([one.candidate for one in course.ranked], tallies)
@@ -58,6 +58,13 @@ def record(
         alike=_alike([one.candidate for one in course.ranked], matrix, files_before),
         first_by_votes=by_votes[0].candidate.id if by_votes else "",
     )
+
+
+def _ends(choice: Choice) -> list[str]:
+    """What became of each sample that has no part in the run-off."""
+    held = [(entry.reason, len(entry.members)) for step in choice.steps[:1] for entry in step.out]
+    ends = [*((one.reason, 1) for one in choice.dropped), *held]
+    return [reason.partition(":")[0] for reason, samples in ends for _ in range(samples)]
 
 
 def _everyone(

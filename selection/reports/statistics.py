@@ -42,6 +42,14 @@ def bootstrap(values: Sequence[float], resamples: int = 1000, seed: int = 0) -> 
     return percentiles([sum(chance.choices(values, k=len(values))) / len(values) for _ in range(resamples)])
 
 
+def share_interval(shares: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The interval of 95 % of a mean of shares (0 to 1): by `bootstrap`; Wilson's where all are equal (or there is one).
+
+    Equal values have no spread to draw from, which does not make their mean certain. Raises ValueError for no shares.
+    """
+    return wilson(sum(shares), len(shares)) if len(set(shares)) == 1 else bootstrap(shares, seed=seed)
+
+
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
     """Where the middle 95 % of the values lie. Raises ValueError for no values."""
     if not values:

@@ -124,7 +124,14 @@ async def test_a_candidate_that_does_not_apply_is_out_without_any_script(hold, s
 async def test_nobody_wins_where_nobody_stands(hold, scripted, scripts):
     selection = await hold(scripted(), [("editing/0", None)], scripts)
     assert (selection.chosen, selection.patch, selection.method) == (None, None, Method.NONE)
-    assert selection.reason == "There is no candidate that applies."
+    assert selection.reason == "There is no candidate that applies (1 sample: the trajectory ended without an edit)."
+
+
+async def test_why_nobody_stands(hold, scripted, patches):
+    stuck = Patch(patches["lower"].diff.replace("replace(' ', '-')\n+", "replace('?', '-')\n+"))
+    selection = await hold(scripted(), [("editing/0", stuck), ("editing/1", stuck), ("editing/2", None)], [])
+    ends = "2 samples: does not apply; 1 sample: the trajectory ended without an edit"
+    assert selection.reason == f"There is no candidate that applies ({ends})."
 
 
 async def test_one_vote_for_a_script_that_two_samples_wrote(hold, scripted, patches, scripts):

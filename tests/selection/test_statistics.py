@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.reports.statistics import Z95, bootstrap, coverage, wilson
+from selection.reports.statistics import Z95, bootstrap, coverage, share_interval, wilson
 
 samples = st.integers(1, 9).flatmap(lambda total: st.tuples(st.just(total), st.integers(0, total), st.integers(1, total)))
 
@@ -64,6 +64,14 @@ def test_bootstrap_lies_within_the_values_and_repeats(values):
 def test_bootstrap_narrows_with_more_values():
     few, many = bootstrap([0.0, 1.0] * 5), bootstrap([0.0, 1.0] * 200)
     assert many[1] - many[0] < few[1] - few[0]
+
+
+def test_interval_of_equal_shares():
+    assert share_interval([1.0]) == wilson(1, 1)
+    assert share_interval([0.0] * 8) == wilson(0, 8)
+    assert share_interval([0.0, 1.0] * 5, seed=3) == bootstrap([0.0, 1.0] * 5, seed=3)
+    with pytest.raises(ValueError, match="no values"):
+        share_interval([])
 
 
 def test_bootstrap_of_nothing():
