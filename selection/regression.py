@@ -8,6 +8,7 @@ talk its way past them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,17 +77,18 @@ class Regression:
         suite = suite_of(command := await self.bench.test_command(contest.instance))
         if suite is None:
             return _as_it_was(contest, f"no files can be given to the test command: {command or 'there is none'}")
-        files = self._chosen(contest, suite)
+        files = await self._chosen(contest, suite)
         if not files:
             return _as_it_was(contest, "no test file has to do with what the candidates touch")
         return await self._judged(contest, suite, files)
 
-    def _chosen(self, contest: Contest, suite: Suite) -> list[str]:
-        """The test files to run, the closest to the change first."""
+    async def _chosen(self, contest: Contest, suite: Suite) -> list[str]:
+        """The test files to run, the closest to the change first. Seconds for a large tree, so a thread does it."""
         instance = contest.instance
         texts = self.bench.files(instance, python_files(self.bench.paths(instance)))
         places = {path for one in contest.candidates for path in paths(one.patch.diff)}
-        found = related(touched(contest.candidates, {path: texts[path] for path in places if path in texts}), texts)
+        before = {path: texts[path] for path in places if path in texts}
+        found = await asyncio.to_thread(lambda: related(touched(contest.candidates, before), texts))
         return [one.path for one in found if suite.runs(one.path)][: self.settings.files]
 
     async def _judged(self, contest: Contest, suite: Suite, files: Sequence[str]) -> Ruling:
