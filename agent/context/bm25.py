@@ -7,7 +7,7 @@ Off by default: the paper reads every file. Words are identifiers and their part
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from agent.repository import SourceFile
@@ -52,23 +52,27 @@ def parts(identifier: str) -> Iterator[str]:
 
 def nearest(files: Sequence[SourceFile], issue: str, keep: int, *, read: Callable[[str], str]) -> tuple[SourceFile, ...]:
     """The `keep` files with the best score against the issue, in their given order. Ties go by path."""
+    if keep >= len(files):
+        return tuple(files)
+    found = scores(((file.path, read(file.path)) for file in files), issue)
+    order = sorted(range(len(files)), key=lambda number: (-found[number], files[number].path))
+    return tuple(files[number] for number in sorted(order[:keep]))
+
+
+def scores(documents: Iterable[tuple[str, str]], issue: str) -> list[float]:
+    """How near each document (name, text) is to the issue, to four digits; all 0 for an issue without words."""
+    query = sorted({word for word in words(issue) if len(word) > 1})
+    vocabulary = {word: number for number, word in enumerate(query, _OTHER + 1)}
+    reader = _Documents(vocabulary)
+    known = [reader.ids(name, text) for name, text in documents]
+    if not query or not known:
+        return [0.0] * len(known)
     import bm25s  # type: ignore[import-untyped]  # it ships no types
     from bm25s.tokenization import Tokenized  # type: ignore[import-untyped]  # the same
 
-    if keep >= len(files):
-        return tuple(files)
-    query = sorted({word for word in words(issue) if len(word) > 1})
-    if not query or not files:
-        return tuple(files[:keep])
-    vocabulary = {word: number for number, word in enumerate(query, _OTHER + 1)}
     index = bm25s.BM25(method="lucene")
-    reader = _Documents(vocabulary)
-    documents = [reader.ids(file.path, read(file.path)) for file in files]
-    index.index(Tokenized(ids=documents, vocab={"": _OTHER, **vocabulary}), show_progress=False)
-    scores = index.get_scores(query)
-    order = sorted(range(len(files)), key=lambda number: (-round(float(scores[number]), 4), files[number].path))
-    kept = sorted(order[:keep])
-    return tuple(files[number] for number in kept)
+    index.index(Tokenized(ids=known, vocab={"": _OTHER, **vocabulary}), show_progress=False)
+    return [round(float(score), 4) for score in index.get_scores(query)]
 
 
 class _Documents:

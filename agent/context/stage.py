@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.context.bm25 import nearest
 from agent.context.candidates import CandidateRules, candidates
+from agent.context.excerpts import excerpt
 from agent.context.packing import Context, Overflow, pack
 from agent.context.ranking import Ranking, RankingSettings, rank
 from agent.context.relevance import Relevance, RelevanceSettings, judge
@@ -49,7 +50,10 @@ class BuiltContext:
         found, packed = len(self.relevance.files), self.context
         line = f"{found} of {self.relevance.judged} files relevant, {len(packed.files)} packed ({packed.tokens} tokens)"
         notes = [
+            f"{len(packed.in_part)} of them in part" if packed.in_part else "",
             f"{len(packed.left_out)} did not fit" if packed.left_out else "",
+            "give more room with --context-tokens" if packed.left_out and not packed.files else "",
+            "no file is shown; a wider --prefilter reads more" if not found and self.prefiltered else "",
             f"{len(self.relevance.unreadable)} without a verdict" if self.relevance.unreadable else "",
             f"{self.ranking.invented} invented paths dropped" if self.ranking.invented else "",
             f"{self.ranking.unparsed} rankings unreadable" if self.ranking.unparsed else "",
@@ -59,7 +63,7 @@ class BuiltContext:
     def to_json(self) -> dict[str, Any]:
         """For 01_context/context.json; without the files' text, which lies in the repository."""
         return {
-            "files": [{"path": file.path, "tokens": file.tokens} for file in self.context.files],
+            "files": [{"path": file.path, "tokens": file.tokens, "whole": file.whole} for file in self.context.files],
             "did_not_fit": [asdict(file) for file in self.context.left_out],
             "relevant": [asdict(file) for file in self.relevance.files],
             "judged": self.relevance.judged,
@@ -122,5 +126,10 @@ async def build_context(
     ranking = await rank(
         ranking_flow, relevance.files, issue=instance.statement, repository=instance.repo, settings=settings.ranking
     )
-    context = pack(ranking.paths, read=repository.read, budget=settings.budget, overflow=settings.overflow)
+    said = {file.path: file.summary for file in relevance.files}
+
+    def cut(path: str, text: str, tokens: int) -> str:
+        return excerpt(path, text, wanted=f"{instance.statement}\n{said.get(path, '')}", tokens=tokens)
+
+    context = pack(ranking.paths, read=repository.read, budget=settings.budget, overflow=settings.overflow, cut=cut)
     return BuiltContext(context, relevance, ranking, left_out, prefiltered)

@@ -25,18 +25,20 @@ def interpret(
     *,
     repository: Tree,
     context_paths: Collection[str] | None = None,
+    in_part: Collection[str] = (),
     fences: bool = False,
     closed: bool = False,
     shown_chars: int = SHOWN_CHARS,
 ) -> Patch | Faults:
     """The patch that an edit asks for.
 
-    `context_paths`: existing files that the model has seen and may change, None for all. `fences`, `closed`: see `parse`.
+    `context_paths`: existing files that the model has seen and may change, None for all. `in_part`: those of them that
+    it has not seen whole, so that it cannot rewrite them. `fences`, `closed`: see `parse`.
     What the model got wrong comes back as `Faults`. Raises InfrastructureError if the repository cannot be read or git
     cannot write the diff.
     """
     parsed = parse(text, fences=fences, closed=closed)
-    work = _Work(repository, context_paths)
+    work = _Work(repository, context_paths, in_part)
     for path in dict.fromkeys(edit.path for edit in parsed.edits):
         work.take(path, [edit for edit in parsed.edits if edit.path == path])
     work.check_new_folders()
@@ -63,23 +65,25 @@ async def interpret_aside(
     *,
     repository: Tree,
     context_paths: Collection[str] | None = None,
+    in_part: Collection[str] = (),
     fences: bool = False,
     closed: bool = False,
 ) -> Patch | Faults:
     """`interpret` on a thread: its git processes would hold up the other trajectories of the loop."""
     return await asyncio.to_thread(
-        interpret, text, repository=repository, context_paths=context_paths, fences=fences, closed=closed
+        interpret, text, repository=repository, context_paths=context_paths, in_part=in_part, fences=fences, closed=closed
     )
 
 
 class _Work:
     """Collects changes and faults, path by path."""
 
-    def __init__(self, tree: Tree, seen: Collection[str] | None) -> None:
+    def __init__(self, tree: Tree, seen: Collection[str] | None, in_part: Collection[str] = ()) -> None:
         self.changes: dict[str, Change] = {}
         self.faults: list[EditFault] = []
         self._tree = tree
         self._seen = seen
+        self._in_part = in_part
         self._new: dict[str, int] = {}
 
     def take(self, path: str, edits: Sequence[Edit]) -> None:
@@ -122,6 +126,8 @@ class _Work:
             found = self._absent_problem(edit)
         elif self._seen is not None and path not in self._seen:
             found = FaultKind.OUTSIDE_CONTEXT, "you had not seen this file, so its text follows below"
+        elif isinstance(edit, Rewrite) and path in self._in_part:
+            found = FaultKind.SEEN_IN_PART, "you were shown parts of this file; change it with SEARCH blocks"
         elif isinstance(edit, Create):
             found = FaultKind.FILE_EXISTS, "the file exists; change it with SEARCH blocks, or rewrite it in a FILE block"
         elif isinstance(edit, Replace) and not any(line.strip() for line in edit.halves[0][0]):

@@ -66,6 +66,7 @@ class FaultKind(StrEnum):
     EMPTY_SEARCH = "empty search"
     UNKNOWN_PATH = "no such file"
     OUTSIDE_CONTEXT = "file that you have not seen"
+    SEEN_IN_PART = "file that you have not seen whole"
     FILE_EXISTS = "file exists already"
     FILE_MISSING = "file to delete does not exist"
     NOT_FOUND = "lines not found"

@@ -41,7 +41,7 @@ def choose(wanted: EditFormat, model: str, context: Context) -> EditForms:
 
     `auto` starts with whole files for a small model if at least one file of the context is short enough.
     """
-    long_files = tuple(file.path for file in context.files if file.text.count("\n") > SHORT_FILE_LINES)
+    long_files = tuple(file.path for file in context.files if not file.whole or file.text.count("\n") > SHORT_FILE_LINES)
     short = len(long_files) < len(context.files)
     if wanted != "auto":
         return EditForms(wanted, None, long_files)

@@ -112,7 +112,10 @@ class _Draft:
     async def edited(self, text: str, *, closed: bool) -> str:
         whole_files = self.desk.forms.first == "file"
         tree = self.desk.repository
-        outcome = await interpret_aside(text, repository=tree, context_paths=self.seen, fences=whole_files, closed=closed)
+        parts = self.desk.context.in_part
+        outcome = await interpret_aside(
+            text, repository=tree, context_paths=self.seen, in_part=parts, fences=whole_files, closed=closed
+        )
         if isinstance(outcome, Faults):
             if not outcome.shown:  # an edit of a file that has just been shown may well be sent again
                 self.refused.append(text)

@@ -175,6 +175,17 @@ def test_faults_are_named_and_shown(faults, text, kind, said):
     assert said in result.feedback
 
 
+def test_a_file_that_was_seen_in_part_is_not_rewritten(repository):
+    rewrite = "<<<<<<< FILE app/main.py\nimport os\n>>>>>>> END\n"
+    refused = interpret(rewrite, repository=repository, context_paths=SEEN, in_part=["app/main.py"])
+    assert isinstance(refused, Faults)
+    assert [fault.kind for fault in refused.faults] == [FaultKind.SEEN_IN_PART]
+    assert "SEARCH" in refused.feedback
+    change = block("app/main.py", "import os", "import sys")
+    for text, parts in ((change, ["app/main.py"]), (rewrite, ["app/other.py"])):
+        assert isinstance(interpret(text, repository=repository, context_paths=SEEN, in_part=parts), Patch)
+
+
 def test_nothing_applies_if_one_block_is_wrong_and_the_others_are_called_fine(faults):
     text = (
         block("app/main.py", "import os", "x")
