@@ -35,6 +35,12 @@ class Part:
 
 def excerpt(path: str, text: str, *, wanted: str, tokens: int) -> str:
     """The parts nearest to the words of `wanted`, at most `tokens` estimated tokens; empty if no part fits."""
+    taken = choose(path, text, wanted=wanted, tokens=tokens)
+    return _shown(split_lines(text), taken) if taken else ""
+
+
+def choose(path: str, text: str, *, wanted: str, tokens: int) -> list[Part]:
+    """Which parts `excerpt` shows, the nearest first."""
     lines = split_lines(text)
     found = list(parts(path, text))
     order = _by_nearness(found, lines, wanted)
@@ -44,7 +50,7 @@ def excerpt(path: str, text: str, *, wanted: str, tokens: int) -> str:
     for part in dict.fromkeys(order):
         if _cost(lines, [*taken, part]) <= tokens:
             taken.append(part)
-    return _shown(lines, taken) if taken else ""
+    return taken
 
 
 def parts(path: str, text: str) -> Iterator[Part]:
@@ -84,8 +90,7 @@ def _stretch(first: int, last: int, headers: tuple[int, ...]) -> Iterator[Part]:
 
 def _by_nearness(found: Sequence[Part], lines: Sequence[str], wanted: str) -> list[Part]:
     near = scores([(part.name, "".join(lines[part.first : part.last])) for part in found], wanted)
-    order = sorted(range(len(found)), key=lambda number: (-near[number], number))
-    return [found[number] for number in order if near[number] > 0]
+    return [found[number] for number in sorted(range(len(found)), key=lambda number: (-near[number], number))]
 
 
 def _cost(lines: Sequence[str], taken: Sequence[Part]) -> int:

@@ -72,7 +72,7 @@ def test_parts_are_all_lines_once(text, path):
 
 
 def test_what_the_issue_names_is_shown_whole_with_what_it_is_in():
-    shown = excerpt("mail.py", CODE, wanted=ISSUE, tokens=150)
+    shown = excerpt("mail.py", CODE, wanted=ISSUE, tokens=100)
     assert '    def decoded_sender(self):\n        return self.head["From"].decode("ascii")\n' in shown
     assert "class Reader:\n" in shown
     assert "import mailbox\n" in shown
@@ -82,7 +82,7 @@ def test_what_the_issue_names_is_shown_whole_with_what_it_is_in():
 
 
 def test_decorators_belong_to_their_function():
-    assert "    @property\n    def subject(self):\n" in excerpt("mail.py", CODE, wanted="the subject is wrong", tokens=120)
+    assert "    @property\n    def subject(self):\n" in excerpt("mail.py", CODE, wanted="the subject is wrong", tokens=100)
 
 
 def test_languages_without_known_structure_are_cut_by_lines():
