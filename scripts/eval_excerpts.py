@@ -66,7 +66,9 @@ def files(rows: str, trees: Trees, every: int) -> Iterator[Changed]:
     gold = load_gold(rows)
     there = [one for one in load(rows).by_id.values() if trees.files(one, ()) is not None]
     for instance in there[::every]:
-        changes = [one for one in essence(gold.of(instance.id).patch.diff) if one.path.endswith(".py") and not one.created]
+        patch = gold.of(instance.id).patch
+        found = essence(patch.diff) if patch else ()
+        changes = [one for one in found if one.path.endswith(".py") and not one.created]
         texts = trees.files(instance, [one.old_path for one in changes]) or {}
         for change in changes:
             if change.old_path in texts:
