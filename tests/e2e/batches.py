@@ -1,6 +1,7 @@
 """A batch over a small split, as tests start it, resume it, and look at what it left behind."""
 
 import json
+import secrets
 from collections import Counter
 from contextlib import contextmanager
 
@@ -91,7 +92,7 @@ def bench_in(folder):
 
 @contextmanager
 def batch_of(bench, name):
-    """A batch of this name, with a model of its own."""
+    """A batch of this name and of no earlier try's, with a model of its own."""
     player = Crowd([row["instance_id"] for row in bench[1]])
     with serving(player) as spec:
-        yield Batch(bench, name, spec, player)
+        yield Batch(bench, f"{name}-{secrets.token_hex(2)}", spec, player)
