@@ -58,7 +58,8 @@ def main() -> None:
     found = list(files(arguments.rows, Trees(arguments.repos), arguments.every))
     print("| room | files | all changes shown | some | changes shown | in the file's beginning |\n|---|---|---|---|---|---|")
     for room in ROOMS:
-        print(row(room, [one for one in found if estimate(one[1]) > room]))
+        if larger := [one for one in found if estimate(one[1]) > room]:
+            print(row(room, larger))
 
 
 def files(rows: str, trees: Trees, every: int) -> Iterator[Changed]:

@@ -47,9 +47,13 @@ def choose(path: str, text: str, *, wanted: str, tokens: int) -> list[Part]:
     if found and _cost(lines, found[:1]) * _HEAD_SHARE <= tokens:
         order.insert(0, found[0])
     taken: list[Part] = []
+    used = 0
     for part in dict.fromkeys(order):
-        if _cost(lines, [*taken, part]) <= tokens:
+        if used + estimate("".join(lines[part.first : part.last])) > tokens:  # most of a long file, once the room is full
+            continue
+        if (cost := _cost(lines, [*taken, part])) <= tokens:
             taken.append(part)
+            used = cost
     return taken
 
 
