@@ -38,7 +38,7 @@ from sandbox.errors import SandboxError
 from sandbox.images import BASE
 from sandbox.local_sandbox import LocalSandbox
 from tests.private_engine import PrivateEngine, private_engine
-from tests.processes import children, command_of
+from tests.processes import children, command_of, everybody
 from tests.saboteur import Saboteur, containers_of_ours
 
 DOCKER: dict[str, type[DockerSandbox]] = {"fast": FastDockerSandbox, "portable": DockerSandbox}
@@ -157,7 +157,7 @@ def census(engine: PrivateEngine | None, backend: str, token: str) -> dict[str, 
     """Everything that an execution could leave behind, by kind."""
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     places = [tempfile.gettempdir(), str(engine.place) if engine else tempfile.gettempdir()]
-    processes = [command_of(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    processes = [command_of(pid) for pid in everybody()]
     found = {
         "scripts": [command for command in processes if token in command],
         "children": [command_of(pid) for pid in children(os.getpid())],

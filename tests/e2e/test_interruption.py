@@ -2,28 +2,22 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+
+from tests.processes import command_of, everybody
 
 SECONDS = 2.0
 
 
 def processes_of(marker):
     """Command lines on this machine that hold the marker."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if marker in line and int(path.parent.name) != os.getpid():
-            found.append(line)
-    return found
+    return [line for pid in everybody() if marker in (line := command_of(pid)) and pid != os.getpid()]
 
 
 def containers_of(process):
@@ -63,7 +57,7 @@ SLOW = "import time\nfor _ in range(600):\n    time.sleep(0.1)\n"
 
 @pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
 def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_arguments, wait_until, sandbox):
-    marker = f"interrupted-{os.getpid()}-{sandbox}"
+    marker = f"interrupted-{secrets.token_hex(4)}-{sandbox}"
     slow = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SLOW!r}, {marker!r}])\n"
     usual = person.say
     person.say = lambda request, turn: (
@@ -80,7 +74,7 @@ def test_ctrl_c_while_a_script_runs_leaves_nothing_behind(runoff, person, solve_
 
 @pytest.mark.parametrize("sandbox", ["local", pytest.param("docker", marks=pytest.mark.docker)])
 def test_ctrl_c_during_set_up(runoff, solve_arguments, wait_until, sandbox):
-    marker = f"set-up-{os.getpid()}-{sandbox}"
+    marker = f"set-up-{secrets.token_hex(4)}-{sandbox}"
     process = runoff.start(*solve_arguments, "--sandbox", sandbox, "--setup", f"exec -a {marker} sleep 60")
     begun = lambda: [line for line in processes_of(marker) if line.startswith(marker)]  # noqa: E731
     wait_until(begun)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import subprocess
@@ -20,6 +19,7 @@ from sandbox.docker_fast import FastDockerSandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.local_sandbox import LocalSandbox
 from tests import image_registry
+from tests.processes import command_of, everybody
 from tests.sandbox import hostile
 
 BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("fast", marks=pytest.mark.docker), "local"]
@@ -163,14 +163,7 @@ def token() -> str:
 def alive() -> Callable[[str], bool]:
     """Whether a process with this token among its arguments exists."""
 
-    def look(token: str) -> bool:
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if token.encode() in path.read_bytes().split(b"\0"):
-                    return True
-        return False
-
-    return look
+    return lambda token: any(token in command_of(pid).split(" ") for pid in everybody())
 
 
 @pytest.fixture
