@@ -53,7 +53,7 @@ def _decides(step: StepRecord) -> bool:
     return step.evidence["chosen"] is not None if asks(step) else step.step in ("votes", "consensus")
 
 
-def victory(course: Course, *, voted: bool, ends: Sequence[str] = ()) -> str:
+def victory(course: Course, *, voted: bool, ends: Sequence[str]) -> str:
     """Why the winner won, in a few sentences; `ends` says of each sample without a candidate what became of it."""
     said = [_decision(course, ends), *map(_silence, course.steps)]
     if course.spared and course.winner:

@@ -16,11 +16,16 @@ def children(pid: int) -> Iterator[int]:
 
 def everybody() -> Iterator[int]:
     """The ids of all processes that are seen from here, those in containers too."""
-    yield from (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return (int(path.name) for path in Path("/proc").glob("[0-9]*"))
 
 
 def command_of(pid: int) -> str:
     """Its command line."""
+    return " ".join(arguments_of(pid))
+
+
+def arguments_of(pid: int) -> list[str]:
+    """The words of its command line, and an empty one behind them; nothing of a process that is gone."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-    return ""
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    return []

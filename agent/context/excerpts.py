@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from agent.context.bm25 import scores
 from agent.languages import language_of
-from agent.lines import split_lines
+from agent.lines import left_out, split_lines
 from agent.llm.tokens import estimate
 
 _CHUNK = 30
@@ -108,7 +108,7 @@ def _shown(lines: Sequence[str], taken: Sequence[Part]) -> str:
     for number in [*sorted(numbers), len(lines)]:
         between = lines[gap:number]
         if any(line.strip() for line in between):
-            between = [f"... (lines {gap + 1}-{number} left out)\n"]
+            between = [left_out(gap + 1, number)]
         written += [*between, *lines[number : number + 1]]
         gap = number + 1
     return "".join(written)

@@ -77,16 +77,16 @@ def pack(
     for path in paths:
         text = read(path)
         tokens = estimate(render_file(path, text))
-        if tokens > left or (overflow == "stop" and left_out):
-            room = left if path == paths[-1] else int(left * _PART_SHARE)
-            part = _part(path, text, room, cut) if cut and tokens > budget and overflow == "skip" else None
-            if part is None:
-                left_out.append(LeftOut(path, tokens))
-                continue
+        file: ContextFile | None = None
+        if tokens <= left and not (overflow == "stop" and left_out):
+            file = ContextFile(path, text, tokens)
+        elif tokens > budget and overflow == "skip" and cut:
+            file = _part(path, text, left if path == paths[-1] else int(left * _PART_SHARE), cut)
+        if file is None:
+            left_out.append(LeftOut(path, tokens))
         else:
-            part = ContextFile(path, text, tokens)
-        files.append(part)
-        left -= part.tokens
+            files.append(file)
+            left -= file.tokens
     return Context(tuple(files), tuple(left_out))
 
 

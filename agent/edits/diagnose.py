@@ -9,7 +9,7 @@ from rapidfuzz import fuzz, process
 
 from agent.edits.match import Miss, Region, as_shown, occurrences
 from agent.edits.types import EditFault, FaultKind, Lines, Nearest, Replace
-from agent.lines import bare, split_lines
+from agent.lines import bare, left_out, split_lines
 from agent.prompts.render import fence, render
 
 _ECHO = 40  # search lines that are repeated to the model
@@ -105,8 +105,8 @@ def excerpt(text: str, limit: int, around: Lines = ()) -> str:
         if first > 0 and used < limit:
             first -= 1
             used += len(lines[first]) + 1
-    head = f"... (lines 1-{first} left out)\n" if first else ""
-    tail = f"... (lines {last + 1}-{len(lines)} left out)\n" if last < len(lines) else ""
+    head = left_out(1, first) if first else ""
+    tail = left_out(last + 1, len(lines)) if last < len(lines) else ""
     return head + "\n".join(lines[first:last])[: 2 * limit] + "\n" + tail
 
 

@@ -19,7 +19,7 @@ from sandbox.docker_fast import FastDockerSandbox
 from sandbox.docker_sandbox import DockerSandbox
 from sandbox.local_sandbox import LocalSandbox
 from tests import image_registry
-from tests.processes import command_of, everybody
+from tests.processes import arguments_of, everybody
 from tests.sandbox import hostile
 
 BACKENDS = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("fast", marks=pytest.mark.docker), "local"]
@@ -163,7 +163,7 @@ def token() -> str:
 def alive() -> Callable[[str], bool]:
     """Whether a process with this token among its arguments exists."""
 
-    return lambda token: any(token in command_of(pid).split(" ") for pid in everybody())
+    return lambda token: any(token in arguments_of(pid) for pid in everybody())
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.api import Environment, Sandbox, Script, Verdict
+from tests.processes import arguments_of, everybody
 
 
 def status(pid: int) -> dict[str, list[str]]:
@@ -18,16 +19,14 @@ def status(pid: int) -> dict[str, list[str]]:
 
 def runner_of(token: str) -> int:
     """The first process of the namespace that a process with this token among its arguments is in; 0 if there is none."""
-    for path in Path("/proc").glob("[0-9]*"):
+    for pid in (found for found in everybody() if token in arguments_of(found)):
+        first = pid
         try:
-            if token.encode() not in (path / "cmdline").read_bytes().split(b"\0"):
-                continue
-            pid = int(path.name)
-            while status(pid)["NSpid"][-1] != "1":
-                pid = int(status(pid)["PPid"][0])
+            while status(first)["NSpid"][-1] != "1":
+                first = int(status(first)["PPid"][0])
         except (OSError, ProcessLookupError):
             continue
-        return pid
+        return first
     return 0
 
 
